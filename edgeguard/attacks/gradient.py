@@ -1,0 +1,164 @@
+"""White-box attacks: projected gradient descent and smooth adversarial perturbations, on any torch network.
+
+Both are one loop; SAP differs only in the shape that a perturbation takes before it is added.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from edgeguard.attacks.losses import Loss, cross_entropy
+from edgeguard.attacks.smoothing import smooth, taps_like
+
+Shape = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def crafting(model: nn.Module) -> Iterator[None]:
+    """Eval mode, parameters without gradients; both put back afterwards.
+
+    BatchNorm then uses its running statistics and leaves them alone, and dropout does not blur the gradient.
+    """
+    training = {module: module.training for module in model.modules()}
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    model.eval()
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        for module, mode in training.items():
+            module.training = mode
+
+
+def pgd(
+    model: nn.Module,
+    ecg: Tensor,
+    labels: Tensor,
+    mask: Tensor,
+    *,
+    eps: float = 10.0,
+    alpha: float = 1.0,
+    steps: int = 20,
+    loss: Loss = cross_entropy,
+    start: Tensor | None = None,
+    best: bool = False,
+) -> Tensor:
+    """Adversarial ecg [B, 1, T] within eps microvolts of `ecg` in every sample.
+
+    Signed gradient steps, clipped around the original (Madry et al. 2018; the ADT paper's eq. 7 with the clip where
+    Han et al.'s code has it). Untargeted; all records are attacked, also misclassified ones.
+
+    Args:
+        model: any network from [B, 1, T] microvolts to logits [B, C]; its mode, buffers and gradients stay untouched.
+        ecg: float32 [B, 1, T], microvolts.
+        labels: int64 [B], or soft labels float32 [B, C].
+        mask: bool [B, 1, T], False on padding; the perturbation is zero there in every step.
+        eps: largest perturbation, microvolts.
+        alpha: step, microvolts.
+        steps: number of gradient steps.
+        loss: what the attack maximises.
+        start: perturbation to start from [B, 1, T], microvolts; zero by default.
+        best: return each record's iterate of highest loss instead of the last one.
+    """
+    with crafting(model):
+        delta = _start(ecg, start, eps)
+        delta = _ascend(model, ecg, labels, delta, lambda d: d * mask, eps, alpha, steps, loss, best)
+        return (ecg + delta * mask).detach()
+
+
+def sap(
+    model: nn.Module,
+    ecg: Tensor,
+    labels: Tensor,
+    mask: Tensor,
+    *,
+    eps: float = 10.0,
+    alpha: float = 1.0,
+    steps: int = 20,
+    smooth_steps: int = 40,
+    kernels: str = "nest25",
+    mask_at: str = "loop",
+    loss: Loss = cross_entropy,
+    start: Tensor | None = None,
+    best: bool = False,
+) -> Tensor:
+    """Smooth adversarial ecg [B, 1, T]: PGD, then signed steps on the perturbation before its smoothing.
+
+    Han et al. 2020; the ADT paper's eq. 8 to 11, with the clip around zero as in Han's code. `smooth_steps` = 0 is
+    PGD, bit for bit. The smoothed perturbation stays within eps because the filter is positive and sums to one.
+
+    Args:
+        steps: PGD steps before smoothing (t).
+        smooth_steps: steps on the smoothed perturbation (t').
+        kernels: `nest25` (25 Gaussian kernels, Han's code) or `zip5` (the five of eq. 8).
+        mask_at: `loop` masks padding inside every step; `end` only in the result, as Han's code does.
+        Others as in `pgd`.
+    """
+    inside = mask if mask_at == "loop" else torch.ones_like(mask)
+    taps = taps_like(ecg, kernels)
+
+    def smoothed(delta: Tensor) -> Tensor:
+        return smooth(delta * inside, taps) * inside
+
+    with crafting(model):
+        delta = _start(ecg, start, eps)
+        last = best and smooth_steps == 0
+        delta = _ascend(model, ecg, labels, delta, lambda d: d * inside, eps, alpha, steps, loss, last)
+        if smooth_steps == 0:
+            return (ecg + delta * mask).detach()
+        delta = _ascend(model, ecg, labels, delta, smoothed, eps, alpha, smooth_steps, loss, best)
+        return (ecg + smoothed(delta) * mask).detach()
+
+
+def uniform_start(ecg: Tensor, eps: float, generator: torch.Generator) -> Tensor:
+    """A random perturbation [B, 1, T], uniform in [-eps, eps] microvolts, drawn on the CPU for any device."""
+    noise = torch.rand(ecg.shape, generator=generator, dtype=ecg.dtype) * 2 - 1
+    return (noise * eps).to(ecg.device)
+
+
+def _start(ecg: Tensor, start: Tensor | None, eps: float) -> Tensor:
+    return torch.zeros_like(ecg) if start is None else start.clamp(-eps, eps)
+
+
+def _ascend(
+    model: nn.Module,
+    ecg: Tensor,
+    labels: Tensor,
+    delta: Tensor,
+    shape: Shape,
+    eps: float,
+    alpha: float,
+    steps: int,
+    loss: Loss,
+    best: bool,
+) -> Tensor:
+    """The perturbation, before `shape`, after `steps` signed steps; `shape` is linear and its own adjoint."""
+    if not best:
+        for _ in range(steps):
+            _, gradient = _input_gradient(model, ecg + shape(delta), labels, loss)
+            delta = (delta + alpha * shape(gradient).sign()).clamp(-eps, eps)
+        return delta
+    highest = torch.full((len(ecg),), -torch.inf, dtype=ecg.dtype, device=ecg.device)
+    kept = delta
+    for step in range(steps + 1):
+        value, gradient = _input_gradient(model, ecg + shape(delta), labels, loss)
+        better = value > highest
+        highest = torch.where(better, value, highest)
+        kept = torch.where(better[:, None, None], delta, kept)
+        if step < steps:
+            delta = (delta + alpha * shape(gradient).sign()).clamp(-eps, eps)
+    return kept
+
+
+def _input_gradient(model: nn.Module, ecg: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Loss of each record [B] and its gradient by the input [B, 1, T], in float32 whatever autocast says."""
+    with torch.enable_grad(), torch.autocast(ecg.device.type, enabled=False):
+        ecg = ecg.detach().requires_grad_(True)
+        value = loss(model(ecg).float(), labels)
+        (gradient,) = torch.autograd.grad(value.sum(), ecg)
+    return value.detach(), gradient

@@ -1,0 +1,49 @@
+"""The command line: one command a file; parse, call one function, print."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+import edgeguard
+
+COMMANDS = {
+    "train": "train",
+    "evaluate": "evaluate",
+    "export": "export",
+    "simulate": "simulate",
+    "attack-onnx": "attack_onnx",
+    "data": "data",
+    "arch": "arch",
+    "demo": "demo",
+}
+"""Command name -> module of this package that holds the click command `command`."""
+
+
+class _Commands(click.Group):
+    """Loads a command's module only when the command is named, and turns InputError into one line and exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"edgeguard.cli.{COMMANDS[cmd_name]}").command
+        return command
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except edgeguard.InputError as error:
+            click.echo(f"edgeguard: {error}", err=True)
+            sys.exit(2)
+        except BrokenPipeError:
+            sys.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(edgeguard.__version__, prog_name="edgeguard")
+def main() -> None:
+    """Does robustness survive export? Train, quantise, stream and attack single-lead ECG models."""

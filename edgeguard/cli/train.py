@@ -1,0 +1,123 @@
+"""edgeguard train."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeguard.cli.options import config_option, data_options, read_lines
+from edgeguard.cli.output import emit, json_option, say
+from edgeguard.errors import InputError
+
+
+@click.command("train")
+@click.option("--defense", help="none, at or adt [default: adt].")
+@click.option("--arch", help="edge-s, edge-m, cnn13 or MODULE:FACTORY [default: edge-m].")
+@click.option("--preset", help="fast (a laptop's processor) or paper [default: fast].")
+@data_options
+@click.option("--test-records", type=click.Path(path_type=Path), help="File of record names, one a line, that make up the test part.")
+@click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the train / validation / test parts.")
+@click.option("--epochs", type=int, help="Epochs of every stage.")
+@click.option("--seed", type=int, help="Seed of weights, order and augmentation [default: 0].")
+@click.option("--batch", type=int, help="Clean records a step.")
+@click.option("--optimizer", help="adam or adamw.")
+@click.option("--learning-rate", type=float)
+@click.option("--weight-decay", type=float)
+@click.option("--schedule", help="constant or one-cycle.")
+@click.option("--eps", type=float, help="Largest training perturbation, microvolts.")
+@click.option("--alpha", type=float, help="Crafting step, microvolts.")
+@click.option("--steps", type=int, help="Crafting steps before smoothing (t).")
+@click.option("--smooth-steps", type=int, help="Crafting steps on the smoothed perturbation (t').")
+@click.option("--kernels", help="nest25 or zip5: SAP's smoothing.")
+@click.option("--mix", type=float, help="Weight c of the adversarial half.")
+@click.option("--temperature", type=float, help="T of teacher, soft labels and student.")
+@click.option("--augment/--no-augment", default=None, help="Random shift and gain.")
+@config_option
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder [default: runs/DEFENSE-ARCH-PRESET-sSEED].")
+@click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@json_option
+def command(
+    data: str | None,
+    labels: Path | None,
+    test_records: Path | None,
+    split_seed: int,
+    out: Path | None,
+    resume: bool,
+    device: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train one defence on ECG records; its teacher, where it has one, comes first."""
+    from edgeguard.defenses.config import make_config
+    from edgeguard.defenses.train import Job, default_folder, train
+    from edgeguard.ecg.sources import load_dataset
+    from edgeguard.ecg.split import split
+    from edgeguard.evaluation.metrics import scores
+    from edgeguard.models.run import METRICS, is_finished
+    from edgeguard.runtime.files import read_json
+
+    config = make_config(**options)
+    dataset = load_dataset(data, labels=labels)
+    say(f"data: {dataset.source}, {len(dataset)} records")
+    names = read_lines(test_records) if test_records else None
+    job = Job(
+        config,
+        dataset,
+        split(dataset, seed=split_seed, test_records=names),
+        out or _unused(default_folder(config), taken=is_finished, keep=resume),
+        _device(device),
+        partial(scores, classes=len(dataset.classes)),
+        origin=_origin(data=data, labels=labels, test_records=test_records, split_seed=split_seed),
+        fixed_test=names is not None,
+        resume=resume,
+        say=say,
+    )
+    try:
+        folder = train(job)
+    except KeyboardInterrupt:
+        say(f"interrupted; the same command with --resume goes on (unfinished run: {job.out})")
+        sys.exit(130)
+    metrics = read_json(folder / METRICS)
+    result = {"run": str(folder), **{k: getattr(config, k) for k in ("defense", "arch", "preset", "seed")}, **metrics}
+    emit("train", result, partial(_table, result), as_json=as_json)
+
+
+def _table(result: dict[str, Any]) -> str:
+    validation = result["validation"]
+    return "\n".join(
+        [
+            f"run         {result['run']}",
+            f"network     {result['arch']}, {result['parameters']:,} parameters",
+            f"epochs      {' + '.join(map(str, result['epochs']))}",
+            f"cost        {result['forward_units']:,} forward units a record, {result['seconds']:.0f} s",
+            f"validation  accuracy {validation['accuracy']:.3f}, F1 {validation['f1']:.3f}",
+            "next        edgeguard export --int8",
+        ]
+    )
+
+
+def _origin(**options: Any) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in options.items() if value is not None}
+
+
+def _unused(folder: Path, *, taken: Any, keep: bool) -> Path:
+    """The folder, or with a number behind it where a finished run has it already."""
+    if keep or not taken(folder):
+        return folder
+    number = 2
+    while taken(folder.with_name(f"{folder.name}-{number}")):
+        number += 1
+    return folder.with_name(f"{folder.name}-{number}")
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device {name}: auto, cpu or cuda needed")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch finds no CUDA device; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,63 @@
+"""Where a training stands, on disk: weights, optimiser state and log, so that it goes on as if never stopped.
+
+Nothing random is stored: batch order, augmentation and dropout are drawn from (seed, epoch).
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeguard.errors import InputError
+from edgeguard.models.run import load_tensors, save_tensors
+from edgeguard.runtime.files import read_json, write_json
+
+FOLDER = "checkpoint"
+_KEPT = 2
+
+
+def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, log: list[dict[str, Any]]) -> None:
+    """Write the checkpoint after the epoch that `log` ends with; the one before it stays until the next."""
+    folder = run / FOLDER
+    stem = folder / f"epoch-{len(log):04d}"
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for i, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    save_tensors(stem.with_suffix(".safetensors"), tensors)
+    write_json(stem.with_suffix(".json"), log)
+    for old in sorted(folder.glob("epoch-*.json"))[:-_KEPT]:
+        old.with_suffix(".safetensors").unlink(missing_ok=True)
+        old.unlink()
+
+
+def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Load the newest whole checkpoint into model and optimiser; the log so far, empty where there is none.
+
+    A checkpoint that cannot be read is passed over for the one before it.
+    """
+    for entry in sorted((run / FOLDER).glob("epoch-*.json"), reverse=True):
+        try:
+            log: list[dict[str, Any]] = read_json(entry)
+            tensors = load_tensors(entry.with_suffix(".safetensors"))
+            model.load_state_dict(_part(tensors, "model."))
+        except (InputError, RuntimeError):
+            continue
+        states: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in _part(tensors, "optimizer.").items():
+            number, field = name.split(".", 1)
+            states.setdefault(int(number), {})[field] = value
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": states, "param_groups": groups})
+        return log
+    return []
+
+
+def remove(run: Path) -> None:
+    """Delete the checkpoints of a finished run."""
+    shutil.rmtree(run / FOLDER, ignore_errors=True)
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,93 @@
+"""Reader of plain CSV: one record a file, one sample a line.
+
+    # sampling_rate: 300
+    # unit: uV
+    ecg
+    -127
+    -162
+
+The comments are optional: without them a file is 300 Hz and in microvolts. So is the line of column names
+where there is one column; of several, the column `ecg` is read (`ecg_uv`, `ecg_mv`, `ecg_v` state the unit).
+"""
+
+import math
+import re
+
+import numpy as np
+
+from edgeguard.ecg.labels import FILE_NAMES
+from edgeguard.ecg.record import SAMPLING_RATE
+from edgeguard.ecg.tree import Tree, stems
+from edgeguard.ecg.units import microvolts
+from edgeguard.errors import InputError
+
+_COMMENT = re.compile(r"#\s*(sampling_rate|unit)\s*[:=]\s*(\S+)\s*")
+_COLUMN = re.compile(r"ecg(?:_(uv|mv|v))?", re.IGNORECASE)
+_LEAST_PEAK = 20.0
+"""Microvolts: a recording that stays below is taken to be in another unit, unless it states its unit."""
+
+
+def find_records(tree: Tree) -> dict[str, str]:
+    """Record name -> path without suffix, of every CSV file but the labels."""
+    return {name: stem for name, stem in stems(tree, ".csv").items() if f"{name}.csv" not in FILE_NAMES}
+
+
+def read_signal(tree: Tree, stem: str) -> tuple[np.ndarray, float]:
+    """(float32 [L] microvolts, sampling rate in hertz) of one file.
+
+    Raises InputError for a line without a finite number, a missing `ecg` column, a sampling rate that is no
+    number, an unknown unit, and samples that look like millivolts in a file that states no unit.
+    """
+    where = tree.where(f"{stem}.csv")
+    try:
+        lines = tree.read(f"{stem}.csv").decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: not a text file; a CSV record has one sample a line") from error
+    stated = {match[1]: match[2] for match in map(_COMMENT.fullmatch, lines) if match}
+    rows = [
+        (number, [cell.strip() for cell in line.split(",")])
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.startswith("#")
+    ]
+    column, unit, has_names = _column(where, rows[0][1]) if rows else (0, None, False)
+    unit = stated.get("unit", unit)
+    samples = [_number(where, number, cells, column) for number, cells in rows[has_names:]]
+    ecg = np.asarray(samples, np.float32) * np.float32(microvolts(where, unit or "uV"))
+    if unit is None and 0 < np.abs(ecg).max(initial=0) < _LEAST_PEAK:
+        raise InputError(
+            f"{where}: no sample reaches {_LEAST_PEAK:g} microvolts; state the unit, as in `# unit: mV`"
+        )
+    return ecg, _rate(where, stated.get("sampling_rate", f"{SAMPLING_RATE}"))
+
+
+def _column(where: str, first: list[str]) -> tuple[int, str | None, bool]:
+    """(index of the samples' column, unit that its name states, whether `first` is a line of names)."""
+    for index, cell in enumerate(first):
+        if match := _COLUMN.fullmatch(cell):
+            return index, match[1], True
+    if len(first) > 1:
+        raise InputError(f"{where}: {len(first)} columns, none called ecg; name the samples' column ecg")
+    return 0, None, not _is_number(first[0])
+
+
+def _number(where: str, line: int, cells: list[str], column: int) -> float:
+    cell = cells[column] if column < len(cells) else ""
+    if not (_is_number(cell) and math.isfinite(float(cell))):
+        raise InputError(
+            f"{where}: line {line}: {cell!r} is not a finite number; fill the gap or cut the recording"
+        )
+    return float(cell)
+
+
+def _rate(where: str, text: str) -> float:
+    if not _is_number(text):
+        raise InputError(f"{where}: sampling_rate {text!r} is not a number; write `# sampling_rate: 300`")
+    return float(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,149 @@
+"""What `--data` takes, and the records behind it."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import numpy as np
+
+from edgeguard.ecg import cinc, csv_record, wfdb_folder
+from edgeguard.ecg.dataset import Dataset, cache_root, cached
+from edgeguard.ecg.labels import files_beside, find_labels
+from edgeguard.ecg.record import Record
+from edgeguard.ecg.tree import Tree, content_digest, open_tree
+from edgeguard.errors import InputError
+from edgeguard.runtime.files import sha256_file
+
+SYNTHETIC_RECORDS = 1600
+
+
+class Reader(Protocol):
+    """A module that reads one kind of file."""
+
+    def find_records(self, tree: Tree) -> dict[str, str]:
+        """Record name -> path without suffix."""
+
+    def read_signal(self, tree: Tree, stem: str) -> tuple[np.ndarray, float]:
+        """(float32 [L] microvolts, sampling rate in hertz); InputError for a file that is not right."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Records behind one `--data` value.
+
+    Attributes:
+        name: for messages.
+        key: makes the hex digest of everything that the records depend on.
+        records: all recordings, whole, in a fixed order; label None where unknown.
+        record: one recording by its name.
+    """
+
+    name: str
+    key: Callable[[], str]
+    records: Callable[[], Iterator[Record]]
+    record: Callable[[str], Record]
+
+
+def load_dataset(spec: str | None = None, *, labels: Path | None = None, seed: int = 0) -> Dataset:
+    """The windows of a source, from the cache where its content was read before.
+
+    Args:
+        spec: `synthetic[:N]`, `cinc2017` (the fetched set), a CinC-2017 zip or folder, a folder of WFDB or
+            CSV records, one .csv, .hea or .mat file. None: the fetched set if it is there, else synthetic.
+        labels: reference CSV to use instead of the one inside or beside.
+        seed: of the synthetic generator.
+
+    Raises InputError for bad input.
+    """
+    source = open_source(spec, labels=labels, seed=seed)
+    return cached(source.name, source.key(), source.records())
+
+
+def iter_records(spec: str | None = None, *, labels: Path | None = None, seed: int = 0) -> Iterator[Record]:
+    """Whole recordings of a source (see `load_dataset`) in a fixed order; label None where unknown."""
+    return open_source(spec, labels=labels, seed=seed).records()
+
+
+def read_record(spec: str | None, name: str, *, labels: Path | None = None, seed: int = 0) -> Record:
+    """One whole recording of a source by its name; InputError when the source has none of that name."""
+    return open_source(spec, labels=labels, seed=seed).record(name)
+
+
+def fetched_zip() -> Path:
+    """Where `edgeguard data fetch` puts the CinC-2017 training set."""
+    return cache_root() / "cinc2017" / "training2017.zip"
+
+
+def open_source(spec: str | None = None, *, labels: Path | None = None, seed: int = 0) -> Source:
+    """What `spec` names (see `load_dataset`); InputError when there is no such thing."""
+    if spec is None:
+        spec = "cinc2017" if fetched_zip().is_file() else "synthetic"
+    word, _, count = spec.partition(":")
+    if word == "synthetic":
+        return _synthetic(spec, count, seed)
+    if labels is not None and not labels.is_file():
+        raise InputError(f"{labels}: no such file; pass --labels REFERENCE-v3.csv")
+    if spec == "cinc2017":
+        if not fetched_zip().is_file():
+            raise InputError("cinc2017: not fetched yet; run `edgeguard data fetch`, or name a zip or folder")
+        return _files(spec, fetched_zip(), labels)
+    path = Path(spec).expanduser()
+    if not path.exists():
+        raise InputError(f"{spec}: no such file or folder; name a zip, a folder, cinc2017 or synthetic[:N]")
+    return _files(spec, path, labels)
+
+
+def _files(name: str, path: Path, labels: Path | None) -> Source:
+    def key() -> str:
+        parts = [content_digest(path), *map(sha256_file, files_beside(path, labels))]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def records(only: str | None = None) -> Iterator[Record]:
+        with open_tree(path) as tree:
+            reader = _reader(tree)
+            files = reader.find_records(tree)
+            known = find_labels(tree, labels)
+            for record in sorted(files) if only is None else files.keys() & {only}:
+                ecg, sampling_rate = reader.read_signal(tree, files[record])
+                yield Record(record, ecg, sampling_rate, known.get(record))
+
+    return Source(name, key, records, lambda wanted: _single(name, wanted, records(wanted)))
+
+
+def _reader(tree: Tree) -> Reader:
+    """The reader of a tree's files, by their suffixes."""
+    suffixes = {PurePosixPath(name).suffix for name in tree.names}
+    if ".mat" in suffixes:
+        return cinc
+    if ".hea" in suffixes:
+        return wfdb_folder
+    if ".csv" in suffixes:
+        return csv_record
+    raise InputError(f"{tree.path}: holds no records; name a CinC-2017 zip or folder, a WFDB or CSV folder")
+
+
+def _synthetic(spec: str, count: str, seed: int) -> Source:
+    if spec != "synthetic" and not (count.isdecimal() and int(count) > 0):
+        raise InputError(f"{spec}: the number of records must be a whole number above 0, as in synthetic:400")
+    from edgeguard.ecg import synthetic
+
+    total = int(count or SYNTHETIC_RECORDS)
+
+    def records() -> Iterator[Record]:
+        return synthetic.generate(total, seed=seed)
+
+    return Source(
+        f"synthetic:{total}",
+        lambda: hashlib.sha256(f"synthetic {synthetic.VERSION} {total} {seed}".encode()).hexdigest(),
+        records,
+        lambda wanted: _single(spec, wanted, records()),
+    )
+
+
+def _single(source: str, name: str, records: Iterator[Record]) -> Record:
+    for record in records:
+        if record.name == name:
+            return record
+    raise InputError(f"{source}: holds no record {name}; name one that `edgeguard data info` shows")

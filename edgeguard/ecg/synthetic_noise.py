@@ -1,0 +1,76 @@
+"""What an electrode adds to an ECG: baseline wander, muscle, mains, motion, lost contact. All in microvolts."""
+
+import numpy as np
+from scipy.signal import butter, sosfilt
+
+
+def baseline_wander(rng: np.random.Generator, samples: int, sampling_rate: float, level: float) -> np.ndarray:
+    """Respiration and slower drift of root mean square `level`."""
+    time = np.arange(samples) / sampling_rate
+    breath = np.sin(2 * np.pi * rng.uniform(0.15, 0.4) * time + rng.uniform(0, 2 * np.pi))
+    return level * (breath + _band(rng, samples, sampling_rate, 0.05, 0.7))/ np.sqrt(1.5)
+
+
+def muscle(rng: np.random.Generator, samples: int, sampling_rate: float, level: float) -> np.ndarray:
+    """Electromyogram, 10 to 45 Hz, of root mean square `level`, swelling and fading."""
+    swell = np.exp(0.6 * _band(rng, samples, sampling_rate, 0.05, 0.6))
+    return level * swell * _band(rng, samples, sampling_rate, 10, 45)
+
+
+def mains(rng: np.random.Generator, samples: int, sampling_rate: float, level: float) -> np.ndarray:
+    """Hum of 50 or 60 Hz of amplitude `level`."""
+    time = np.arange(samples) / sampling_rate
+    hum = np.sin(2 * np.pi * rng.choice([50.0, 60.0]) * time + rng.uniform(0, 2 * np.pi))
+    return level * np.exp(0.3 * _band(rng, samples, sampling_rate, 0.05, 0.5)) * hum
+
+
+def motion(rng: np.random.Generator, samples: int, sampling_rate: float, level: float, rate: float) -> np.ndarray:
+    """Bumps of 0.03 to 0.4 s, `rate` a second in groups, log-normal heights around `level`."""
+    out = np.zeros(samples)
+    duration = samples / sampling_rate
+    for start in rng.uniform(0, duration, rng.poisson(rate * duration / 4)):
+        count = 1 + rng.poisson(3)
+        centres = start + rng.exponential(0.5, count).cumsum() - 0.5
+        widths = np.exp(rng.uniform(np.log(0.03), np.log(0.4), count))
+        heights = rng.choice([-1, 1], count) * level * np.exp(0.6 * rng.standard_normal(count))
+        for centre, width, height in zip(centres, widths, heights, strict=True):
+            low, high = (int(np.clip((centre + k * width) * sampling_rate, 0, samples)) for k in (-4, 4))
+            offset = np.arange(low, high) / sampling_rate - centre
+            out[low:high] += height * np.exp(-(offset**2) / (2 * width**2))
+    return out
+
+
+def contact_steps(rng: np.random.Generator, samples: int, sampling_rate: float, level: float, rate: float) -> np.ndarray:
+    """Jumps of the electrode's offset, `rate` a second, that the front end's high-pass turns into decays."""
+    jumps = np.zeros(samples)
+    at = rng.integers(0, samples, rng.poisson(rate * samples / sampling_rate))
+    np.add.at(jumps, at, level * rng.choice([-1, 1], len(at)) * np.exp(0.6 * rng.standard_normal(len(at))))
+    return np.cumsum(jumps)
+
+
+def episodes(rng: np.random.Generator, samples: int, sampling_rate: float, rate: float, seconds: float) -> np.ndarray:
+    """Smooth gate [samples] between 0 and 1, open in `rate` episodes a second of about `seconds` each."""
+    gate = np.zeros(samples)
+    for start in rng.uniform(-seconds, samples / sampling_rate, rng.poisson(rate * samples / sampling_rate)):
+        low, high = (int(np.clip(t * sampling_rate, 0, samples)) for t in (start, start + seconds * rng.uniform(0.5, 1.5)))
+        gate[low:high] = 1
+    width = max(1, int(0.2 * sampling_rate))
+    total = np.cumsum(np.concatenate([np.zeros(width), gate]))
+    return (total[width:] - total[:-width]) / width
+
+
+def front_end(ecg: np.ndarray, sampling_rate: float) -> np.ndarray:
+    """The band of a hand-held recorder: 0.5 to 40 Hz."""
+    ecg = sosfilt(butter(1, 0.5, "highpass", fs=sampling_rate, output="sos"), ecg)
+    return sosfilt(butter(2, 40, "lowpass", fs=sampling_rate, output="sos"), ecg)
+
+
+def _band(rng: np.random.Generator, samples: int, sampling_rate: float, low: float, high: float) -> np.ndarray:
+    """Gaussian noise of unit variance in a band."""
+    high = min(high, 0.45 * sampling_rate)
+    frequency = np.fft.rfftfreq(samples, 1 / sampling_rate)
+    inside = (frequency >= low) & (frequency <= high)
+    spectrum = np.zeros(len(frequency), complex)
+    count = inside.sum()
+    spectrum[inside] = rng.standard_normal(count) + 1j * rng.standard_normal(count)
+    return np.fft.irfft(spectrum, samples) * samples / (2 * np.sqrt(max(1, count)))

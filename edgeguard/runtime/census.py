@@ -1,0 +1,38 @@
+"""Which operators ONNX Runtime really executes: a census of the graph after its own optimisation.
+
+A quantised file may run partly in float when the runtime finds no fused int8 kernel for a pattern; its
+latency and its bits are then those of another program. The census shows it.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+
+from edgeguard.runtime.flags import create_session, session_options
+
+_FLOAT_CONVOLUTIONS = ("Conv", "ConvTranspose", "FusedConv", "NhwcFusedConv")
+
+
+def fused_operators(model: onnx.ModelProto | Path | str) -> dict[str, int]:
+    """Operator type -> count in the graph that ONNX Runtime executes with EdgeGuard's session flags.
+
+    Args:
+        model: a model in memory, or a file, counted as given (pass `host_form(model)` to count that form).
+    """
+    if not isinstance(model, onnx.ModelProto):
+        model = onnx.load(model)
+    with tempfile.TemporaryDirectory() as folder:
+        optimized = Path(folder) / "optimized.onnx"
+        options = session_options()
+        options.optimized_model_filepath = str(optimized)
+        create_session(model.SerializeToString(), options)
+        graph = onnx.load(optimized, load_external_data=False).graph
+    return dict(sorted(Counter(node.op_type for node in graph.node).items()))
+
+
+def float_convolutions(census: Mapping[str, int]) -> int:
+    """Convolutions of a census that run in float."""
+    return sum(census.get(name, 0) for name in _FLOAT_CONVOLUTIONS)

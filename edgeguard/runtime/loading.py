@@ -1,0 +1,257 @@
+"""Reading a classifier file with care: what it is, where the ECG goes in, where the logits come out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import external_data_helper, numpy_helper
+
+from edgeguard.errors import InputError
+
+_INPUT_DTYPES: dict[int, type[np.generic]] = {
+    onnx.TensorProto.FLOAT: np.float32,
+    onnx.TensorProto.DOUBLE: np.float64,
+    onnx.TensorProto.FLOAT16: np.float16,
+    onnx.TensorProto.INT16: np.int16,
+    onnx.TensorProto.INT32: np.int32,
+    onnx.TensorProto.INT64: np.int64,
+}
+_LOGIT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
+_SHAPE_ONLY = {"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Where a classifier takes its ECG and gives its logits.
+
+    Attributes:
+        input: name of the input.
+        output: name of the output.
+        dtype: of the input.
+        leading: lengths of the axes between batch and time: (), (1,) or (1, 1).
+        trailing: lengths of the axes after time: () or (1,).
+        window: samples of the time axis, None where dynamic.
+        batch: fixed batch size, None where dynamic.
+    """
+
+    input: str
+    output: str
+    dtype: type[np.generic]
+    leading: tuple[int, ...]
+    trailing: tuple[int, ...]
+    window: int | None
+    batch: int | None
+
+    def shape(self, batch: int, window: int) -> tuple[int, ...]:
+        """The shape that the file wants for `batch` windows."""
+        return (batch, *self.leading, window, *self.trailing)
+
+
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """Load and check an ONNX file; its external data must lie in the file's own folder.
+
+    Raises InputError for a missing file, one that is not ONNX, a damaged one, or external data elsewhere.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'not found'}; name an .onnx file")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise InputError(
+            f"{path}: is not an ONNX file; export the model to .onnx and name that file"
+        ) from error
+    if not model.graph.node:
+        raise InputError(f"{path}: is not an ONNX file, or holds an empty graph; export the model anew")
+    try:
+        external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except (onnx.checker.ValidationError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: external data missing, or outside the file's folder ({_one_line(error)}); "
+            "put the weights beside the file or save it with the weights inside"
+        ) from error
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise InputError(f"{path}: not valid ONNX ({_one_line(error)}); export the model anew") from error
+    return model
+
+
+def read_signature(model: onnx.ModelProto, where: Path) -> Signature:
+    """The one ECG input and the one logits output of a model.
+
+    Raises InputError for other counts of inputs or outputs, other ranks, several leads, or unusable types.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    outputs = list(model.graph.output)
+    if any(value.name.startswith("past_") for value in inputs):
+        raise InputError(
+            f"{where}: is a streaming file with states; name the window model that it was made from"
+        )
+    if len(inputs) != 1 or len(outputs) != 1:
+        names = f"inputs {_names(inputs)}, outputs {_names(outputs)}"
+        raise InputError(
+            f"{where}: one ECG input and one logits output needed, found {names}; cut the graph to them"
+        )
+    return _signature(inputs[0], outputs[0], where)
+
+
+def _signature(ecg: onnx.ValueInfoProto, logits: onnx.ValueInfoProto, where: Path) -> Signature:
+    for value in (ecg, logits):
+        if value.type.WhichOneof("value") != "tensor_type":
+            raise InputError(
+                f"{where}: {value.name} is not a tensor; export a model from one tensor to one tensor"
+            )
+    if (kind := ecg.type.tensor_type.elem_type) not in _INPUT_DTYPES:
+        raise InputError(
+            f"{where}: input {ecg.name} is {_type_name(kind)}; float or int16, int32, int64 samples needed"
+        )
+    if (kind := logits.type.tensor_type.elem_type) not in _LOGIT_TYPES:
+        raise InputError(
+            f"{where}: output {logits.name} is {_type_name(kind)}; export float logits [batch, classes]"
+        )
+    dims = _dims(logits)
+    if dims is not None and len(dims) != 2:
+        raise InputError(
+            f"{where}: output {logits.name} has shape {_shape(dims)}; logits [batch, classes] needed"
+        )
+    batch, leading, window, trailing = _layout(_dims(ecg), f"{where}: input {ecg.name}")
+    dtype = _INPUT_DTYPES[ecg.type.tensor_type.elem_type]
+    return Signature(ecg.name, logits.name, dtype, leading, trailing, window, batch)
+
+
+def _layout(
+    dims: list[int | None] | None, where: str
+) -> tuple[int | None, tuple[int, ...], int | None, tuple[int, ...]]:
+    """(batch, leading axes, window, trailing axes) of an input shape; None stands for a dynamic axis."""
+    match dims:
+        case [batch, window]:
+            return batch, (), window, ()
+        case [batch, 1, window]:
+            return batch, (1,), window, ()
+        case [batch, window, 1]:
+            return batch, (), window, (1,)
+        case [batch, 1, 1, window]:
+            return batch, (1, 1), window, ()
+    shape = "no shape" if dims is None else f"shape {_shape(dims)}"
+    raise InputError(f"{where} has {shape}; [B,T], [B,1,T], [B,T,1] or [B,1,1,T] of a single lead needed")
+
+
+def make_batch_symbolic(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a model exported with batch 1, with the batch axis left open where the graph allows it.
+
+    Leading ones of Reshape targets become "as in the input". Whether the copy still computes the same is for
+    the caller to try.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    for value in (*graph.input, *graph.output):
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del graph.value_info[:]
+    targets = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
+    for name, tensor in constants(graph).items():
+        if name not in targets:
+            continue
+        shape = numpy_helper.to_array(tensor).copy()
+        if shape.ndim == 1 and len(shape) > 1 and shape[0] == 1:
+            shape[0] = 0
+            tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
+    return copy
+
+
+def constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Initializers and the values of Constant nodes, by tensor name."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            found.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
+    return found
+
+
+def input_quantizer_step(model: onnx.ModelProto, name: str) -> float | None:
+    """Step of the QuantizeLinear that the input feeds, in the input's own unit; None where there is none.
+
+    Reshaping in between, and multiplication or division by a constant, are followed.
+    """
+    known = constants(model.graph)
+    gain = {name: 1.0}
+    for node in model.graph.node:
+        source = next((tensor for tensor in node.input if tensor in gain), None)
+        if source is None:
+            continue
+        if node.op_type in _SHAPE_ONLY:
+            gain[node.output[0]] = gain[source]
+            continue
+        factor = _scalar(known, node.input[1]) if len(node.input) > 1 and node.input[0] == source else None
+        if factor is None:
+            continue
+        if node.op_type == "QuantizeLinear":
+            return factor / gain[source]
+        if node.op_type == "Mul":
+            gain[node.output[0]] = gain[source] * factor
+        elif node.op_type == "Div":
+            gain[node.output[0]] = gain[source] / factor
+    return None
+
+
+def _scalar(known: dict[str, onnx.TensorProto], name: str) -> float | None:
+    value = numpy_helper.to_array(known[name]) if name in known else None
+    return float(value.item()) if value is not None and value.size == 1 and value.item() != 0 else None
+
+
+def largest_activation(model: onnx.ModelProto, signature: Signature, window: int) -> int:
+    """Elements of the largest tensor that one window makes; 0 where shapes cannot be inferred."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    for value in probe.graph.input:
+        if value.name == signature.input:
+            for dim, length in zip(value.type.tensor_type.shape.dim, signature.shape(1, window), strict=True):
+                dim.dim_value = length
+    try:
+        inferred = onnx.shape_inference.infer_shapes(probe)
+    except (onnx.shape_inference.InferenceError, ValueError):
+        return 0
+    return max((_elements(value) for value in inferred.graph.value_info), default=0)
+
+
+def _elements(value: onnx.ValueInfoProto) -> int:
+    dims = _dims(value)
+    return 0 if dims is None else int(np.prod([dim or 1 for dim in dims], dtype=np.int64))
+
+
+def _dims(value: onnx.ValueInfoProto) -> list[int | None] | None:
+    """Axis lengths, None for a dynamic axis; None in all for a tensor without a shape."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return [
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim
+    ]
+
+
+def _shape(dims: list[int | None]) -> str:
+    return "[" + ",".join("?" if dim is None else str(dim) for dim in dims) + "]"
+
+
+def _names(values: list[onnx.ValueInfoProto]) -> str:
+    return ", ".join(_iterate_names(values)) or "none"
+
+
+def _iterate_names(values: list[onnx.ValueInfoProto]) -> Iterator[str]:
+    shown = 4
+    yield from (value.name for value in values[:shown])
+    if len(values) > shown:
+        yield f"and {len(values) - shown} more"
+
+
+def _type_name(kind: int) -> str:
+    return str(onnx.TensorProto.DataType.Name(kind)).lower()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

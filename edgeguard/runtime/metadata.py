@@ -1,0 +1,102 @@
+"""What an ONNX file says about itself: its `metadata_props`, typed."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from edgeguard.errors import InputError
+
+SCHEMA = "edgeguard.model/1"
+PREFIX = "edgeguard."
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """The facts that a classifier file carries; None where a file does not say.
+
+    The defaults are those of a file that EdgeGuard writes; `from_props` leaves what a file lacks at None.
+
+    Attributes:
+        schema: `edgeguard.model/1`.
+        classes: class names in the order of the logits.
+        sampling_rate: hertz.
+        window: samples of the input window.
+        unit: of the input samples: uV, mV or V.
+        architecture: name in the registry of networks.
+        defense: name of the training recipe.
+        seed: of the training run.
+        data: {fingerprint, source} of the data set that the run was trained on.
+        split: {seed, fractions, test_records} of that data set's division.
+        calibration: how the quantiser's ranges were found.
+        parent_sha256: digest of the run's weights.safetensors.
+        input_step_uv: step of the input quantiser in microvolts.
+        float_convolutions: convolutions that are meant to stay in float (a stem behind a 16-bit input).
+        tool_version: of EdgeGuard.
+    """
+
+    schema: str | None = SCHEMA
+    classes: tuple[str, ...] | None = None
+    sampling_rate: float | None = None
+    window: int | None = None
+    unit: str | None = "uV"
+    architecture: str | None = None
+    defense: str | None = None
+    seed: int | None = None
+    data: dict[str, Any] | None = None
+    split: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+    parent_sha256: str | None = None
+    input_step_uv: float | None = None
+    float_convolutions: int | None = None
+    tool_version: str | None = None
+
+    def to_props(self) -> dict[str, str]:
+        """JSON-encoded values under `edgeguard.` keys; a field that is None is left out."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {PREFIX + name: json.dumps(value) for name, value in known.items() if value is not None}
+
+    @classmethod
+    def from_props(cls, props: Mapping[str, str], **overrides: Any) -> "ModelMetadata":
+        """Read `metadata_props`; keys without the prefix and unknown keys are ignored.
+
+        Args:
+            props: key -> JSON text.
+            overrides: values that win over those of the file, unless None.
+
+        Raises InputError for a value that is not JSON or has another type than its field.
+        """
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            text = props.get(PREFIX + field.name)
+            values[field.name] = None if text is None else _decode(field.name, text)
+        values |= {name: value for name, value in overrides.items() if value is not None}
+        if values["classes"] is not None:
+            values["classes"] = tuple(values["classes"])
+        return cls(**values)
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "classes": list,
+    "sampling_rate": (int, float),
+    "window": int,
+    "seed": int,
+    "data": dict,
+    "split": dict,
+    "calibration": dict,
+    "input_step_uv": (int, float),
+    "float_convolutions": int,
+}
+"""JSON types of the fields that are not text."""
+
+
+def _decode(name: str, text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"metadata {PREFIX}{name}: {text[:40]!r} is not JSON; export the file anew"
+        ) from error
+    if value is not None and not isinstance(value, _TYPES.get(name, str)):
+        raise InputError(f"metadata {PREFIX}{name}: {text[:40]!r} has the wrong type; export the file anew")
+    return value

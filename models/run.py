@@ -1,0 +1,88 @@
+"""A run folder: config, weights, log and metrics of one training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from edgeguard.errors import InputError
+from edgeguard.models.registry import build
+from edgeguard.runtime.files import read_json, sha256_file, write_bytes
+
+CONFIG = "config.json"
+WEIGHTS = "weights.safetensors"
+METRICS = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: its folder, its config, and its network in eval mode."""
+
+    path: Path
+    config: dict[str, Any]
+    model: nn.Module
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hex SHA-256 of the weights file, by which an exported file names its parent."""
+        return sha256_file(self.path / WEIGHTS)
+
+
+def is_run(path: Path) -> bool:
+    """Whether the folder holds a run, finished or not."""
+    return (path / CONFIG).is_file()
+
+
+def is_finished(path: Path) -> bool:
+    """Whether the folder holds a finished run."""
+    return is_run(path) and (path / WEIGHTS).is_file() and (path / METRICS).is_file()
+
+
+def load_run(path: Path) -> Run:
+    """Read a finished run.
+
+    Raises InputError for a folder without config or weights, and for weights that do not fit the architecture.
+    """
+    if not is_run(path):
+        raise InputError(f"{path}: no run folder ({CONFIG} is missing); make one with edgeguard train")
+    if not (path / WEIGHTS).is_file():
+        raise InputError(f"{path}: {WEIGHTS} is missing; finish the run with edgeguard train --resume --out {path}")
+    config = read_json(path / CONFIG)
+    try:
+        arch, classes, window = config["arch"], config["classes"], config["window"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path / CONFIG}: field {error} is missing; restore the file or train anew") from error
+    model = build(arch, classes=len(classes), window=window)
+    tensors = load_tensors(path / WEIGHTS)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{path / WEIGHTS}: does not fit architecture {arch}; restore the file or train anew") from error
+    return Run(path, config, model.eval())
+
+
+def newest_run(root: Path = Path("runs")) -> Path:
+    """The finished run below `root` whose weights are newest; InputError when there is none."""
+    found = [p.parent for p in root.glob(f"**/{WEIGHTS}") if is_finished(p.parent)]
+    if not found:
+        raise InputError(f"{root}/: no finished run; make one with edgeguard train, or name a run folder")
+    return max(found, key=lambda p: (p / WEIGHTS).stat().st_mtime_ns)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Named tensors of a safetensors file; InputError when it is cut short or something else."""
+    try:
+        return load(path.read_bytes())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); restore the file or train anew") from error
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write named tensors atomically."""
+    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+
+

@@ -36,7 +36,9 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.BatchNorm1d(out)
         self.skip: nn.Module = nn.Identity()
         if stage.stride > 1 or channels != out:
-            self.skip = nn.Sequential(nn.Conv1d(channels, out, 1, stage.stride, bias=False), nn.BatchNorm1d(out))
+            self.skip = nn.Sequential(
+                nn.Conv1d(channels, out, 1, stage.stride, bias=False), nn.BatchNorm1d(out)
+            )
         span = (stage.kernel - 1) + (stage.second_kernel - 1) * stage.second_dilation * stage.stride
         self.crop_left = span // 2
         self.crop_right = span - span // 2
@@ -51,7 +53,14 @@ class EdgeNet(nn.Module):
     """Stem, residual blocks, mean over time, linear: ecg [B, 1, T] in microvolts to logits [B, classes]."""
 
     def __init__(
-        self, *, stem_channels: int, stem_kernel: int, stem_stride: int, stages: tuple[Stage, ...], classes: int, dropout: float
+        self,
+        *,
+        stem_channels: int,
+        stem_kernel: int,
+        stem_stride: int,
+        stages: tuple[Stage, ...],
+        classes: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.stem = nn.Conv1d(1, stem_channels, stem_kernel, stem_stride, bias=False)
@@ -78,7 +87,12 @@ def edge_m(classes: int = 4) -> EdgeNet:
         stem_channels=16,
         stem_kernel=30,
         stem_stride=5,
-        stages=(Stage(32, 7, 3), Stage(48, 7, 2), Stage(64, 7, 2), Stage(64, 6, 1, second_kernel=6, second_dilation=2)),
+        stages=(
+            Stage(32, 7, 3),
+            Stage(48, 7, 2),
+            Stage(64, 7, 2),
+            Stage(64, 6, 1, second_kernel=6, second_dilation=2),
+        ),
         classes=classes,
         dropout=0.3,
     )

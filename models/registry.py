@@ -46,13 +46,17 @@ def _imported(arch: str) -> Callable[[int], nn.Module]:
     try:
         factory: Callable[[int], nn.Module] = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
-        raise InputError(f"--arch {arch}: cannot be imported ({error}); give a module on the path and its factory") from error
+        raise InputError(
+            f"--arch {arch}: cannot be imported ({error}); give a module on the path and its factory"
+        ) from error
     return factory
 
 
 def _check_shape(arch: str, model: object, classes: int, window: int) -> None:
     if not isinstance(model, nn.Module):
-        raise InputError(f"--arch {arch}: the factory returned {type(model).__name__}, a torch.nn.Module is needed")
+        raise InputError(
+            f"--arch {arch}: the factory returned {type(model).__name__}, a torch.nn.Module is needed"
+        )
     model.eval()
     try:
         with torch.no_grad():
@@ -61,4 +65,6 @@ def _check_shape(arch: str, model: object, classes: int, window: int) -> None:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"--arch {arch}: fails on an input of [2, 1, {window}] ({first})") from error
     if shape != (2, classes):
-        raise InputError(f"--arch {arch}: returns {list(shape)} for an input of [2, 1, {window}], needed [2, {classes}]")
+        raise InputError(
+            f"--arch {arch}: returns {list(shape)} for an input of [2, 1, {window}], needed [2, {classes}]"
+        )

@@ -50,18 +50,24 @@ def load_run(path: Path) -> Run:
     if not is_run(path):
         raise InputError(f"{path}: no run folder ({CONFIG} is missing); make one with edgeguard train")
     if not (path / WEIGHTS).is_file():
-        raise InputError(f"{path}: {WEIGHTS} is missing; finish the run with edgeguard train --resume --out {path}")
+        raise InputError(
+            f"{path}: {WEIGHTS} is missing; finish the run with edgeguard train --resume --out {path}"
+        )
     config = read_json(path / CONFIG)
     try:
         arch, classes, window = config["arch"], config["classes"], config["window"]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path / CONFIG}: field {error} is missing; restore the file or train anew") from error
+        raise InputError(
+            f"{path / CONFIG}: field {error} is missing; restore the file or train anew"
+        ) from error
     model = build(arch, classes=len(classes), window=window)
     tensors = load_tensors(path / WEIGHTS)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise InputError(f"{path / WEIGHTS}: does not fit architecture {arch}; restore the file or train anew") from error
+        raise InputError(
+            f"{path / WEIGHTS}: does not fit architecture {arch}; restore the file or train anew"
+        ) from error
     return Run(path, config, model.eval())
 
 
@@ -84,5 +90,3 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write named tensors atomically."""
     write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
-
-

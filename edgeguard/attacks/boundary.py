@@ -1,15 +1,16 @@
 """The boundary attack with smooth proposals: a black-box attack that sees labels only.
 
-Source: Brendel et al. 2018 (arXiv 1712.04248), in the form of Lam et al. 2020 (nesl/Black-box-ECG-attack), whose
-random steps are smoothed with a Hanning window of 41 samples. Repaired here:
+Source: Brendel et al. 2018 (arXiv 1712.04248), in the form of Lam et al. 2020 (nesl/Black-box-ECG-attack),
+whose random steps are smoothed with a Hanning window of 41 samples. Repaired here:
 
 - steps are relative to the distance, so the attack is free of scale and runs in microvolts;
 - padding is never touched, neither by the start nor by a step;
 - the source step stays below 1, and a step must come closer to be accepted;
 - every query counts, also those for the start, and none is made beyond the budget;
-- the walk ends when its source step is below 1e-7;
+- the walk ends when its source step is below 1e-7, or when nothing is accepted for long;
 - after the start, bisection on the line to the original saves the walk its first hundreds of queries;
-- the queues that adapt the step sizes are short enough for budgets of a thousand queries.
+- first steps are large and adapt quickly. With the published ones (both .01, judged in every tenth iteration,
+  queues of 100 and 30) a budget of a thousand queries is spent before a step size has changed once.
 """
 
 import hashlib
@@ -49,20 +50,21 @@ class BoundaryOptions:
         spherical_queue: outcomes of random steps that decide on both step sizes.
         source_queue: outcomes of whole steps that decide on the source step.
         starts: start points tried, nearest first.
-        spectral_starts: replace the original's spectrum step by step by that of the nearest start, from the highest
-            frequency down, and begin with the first mixture that fools the model (Lam et al.).
+        spectral_starts: replace the original's spectrum step by step by that of the nearest start, from the
+            highest frequency down, and begin with the first mixture that fools the model (Lam et al.).
         bisections: queries that bring the start to the boundary.
         patience: iterations without an accepted step after which the walk ends.
     """
 
     smoothing: int = 41
-    spherical_step: float = 0.01
-    source_step: float = 0.01
+    spherical_step: float = 0.5
+    source_step: float = 0.05
+    smallest_spherical_step: float = 0.0
     factor: float = 1.5
     proposals: int = 25
-    check_every: int = 10
-    spherical_queue: int = 100
-    source_queue: int = 30
+    check_every: int = 2
+    spherical_queue: int = 20
+    source_queue: int = 10
     starts: int = 10
     spectral_starts: bool = False
     bisections: int = 10
@@ -98,9 +100,9 @@ def boundary_attack(
 ) -> BoundaryResult:
     """Attack the records that the oracle's model classifies correctly.
 
-    The first query of a record is its original. Start points are other records of the set that the model puts into
-    another class (the target class in a targeted attack). Each record has its own random stream, made of `seed` and
-    its name, so its result does not depend on which others are attacked beside it, nor on `lanes`.
+    The first query of a record is its original. Start points are other records of the set that the model puts
+    into another class (the target class in a targeted attack). Each record has its own random stream, made of
+    `seed` and its name, so its result depends neither on which others are attacked beside it nor on `lanes`.
 
     Args:
         oracle: of these N records, untouched.
@@ -108,7 +110,7 @@ def boundary_attack(
         mask: bool [N, 1, T], False on padding.
         names: N names.
         attacked: indices to attack; the others serve as start points only. Default all.
-        progress: called with the number of queries just spent.
+        progress: called with the queries just spent; records that are not attacked count as spent.
 
     Raises InputError for an even smoothing window.
     """
@@ -120,6 +122,8 @@ def boundary_attack(
     if oracle.budget < 1:
         return BoundaryResult(originals, np.full(len(originals), -1, np.int64), {})
     predicted = oracle.ask(everyone, originals)
+    advance = progress or (lambda queries: None)
+    advance(len(originals))
     correct = predicted == oracle.labels
     if oracle.targets is not None:
         correct &= oracle.targets != oracle.labels
@@ -130,25 +134,26 @@ def boundary_attack(
             usable = np.flatnonzero(oracle.is_adversarial(np.full(len(predicted), i), predicted))
             starts = nearest_starts(originals, mask[i], int(i), usable, rng, options.starts)
             walks[int(i)] = boundary_walk(originals[i], mask[i], starts, rng, options)
-    traces = scheduler.run(oracle, walks, originals, lanes=lanes, progress=progress)
+    advance((len(originals) - len(walks)) * (oracle.budget - 1))
+    traces = scheduler.run(oracle, walks, originals, lanes=lanes, progress=advance)
     return BoundaryResult(originals, predicted, traces)
 
 
 def nearest_starts(
     ecg: np.ndarray, mask: np.ndarray, record: int, usable: np.ndarray, rng: np.random.Generator, number: int
 ) -> np.ndarray:
-    """Start points float32 [K, 1, T] for one record, nearest first, equal to the original where mask is False.
+    """Start points float32 [K, 1, T] for one record, nearest first; the original where mask is False.
 
     Args:
         ecg: float32 [N, 1, T].
         mask: bool [1, T] of the record.
         record: its index.
-        usable: indices of records with another predicted class; at most 64 of them, drawn by `rng`, are compared.
+        usable: indices of records with another predicted class; at most 64, drawn by `rng`, are compared.
         number: of start points at most.
     """
     drawn = rng.permutation(usable)[:_CANDIDATES]
     starts = np.where(mask, ecg[drawn], ecg[record])
-    distance = np.linalg.norm((starts - ecg[record]).reshape(len(drawn), -1), axis=1)
+    distance = np.linalg.norm(starts - ecg[record], axis=(1, 2))
     return starts[np.argsort(distance, kind="stable")[:number]]
 
 
@@ -161,8 +166,8 @@ def boundary_walk(
 ) -> Walk:
     """The attack on one record: yields points float32 [1, T], is sent whether each is adversarial.
 
-    With delta the difference to the original, eta smooth noise orthogonal to it and of length p |delta|, a random
-    step stays on the sphere of radius |delta|, and a whole step scales its result by 1 - q:
+    With delta the difference to the original, eta smooth noise orthogonal to it and of length p |delta|, a
+    random step stays on the sphere of radius |delta|, and a whole step scales its result by 1 - q:
 
         delta' = (1 - q) (delta + eta) / sqrt(1 + p^2),  |delta'| = (1 - q) |delta|
 
@@ -201,9 +206,10 @@ def boundary_walk(
                 delta = nearer
                 idle = 0
                 break
-        both, source_only = _adapt(spherical, options), _adapt(source, options)
-        p = min(p * both, _LARGEST_SPHERICAL_STEP)
-        q = min(q * both * source_only, _LARGEST_SOURCE_STEP)
+        wanted = p * _adapt(spherical, options)
+        stepped = float(np.clip(wanted, options.smallest_spherical_step, _LARGEST_SPHERICAL_STEP))
+        q = min(q * stepped / p * _adapt(source, options), _LARGEST_SOURCE_STEP)
+        p = stepped
         if q < _SMALLEST_STEP:
             return "converged"
         if idle >= options.patience:
@@ -212,17 +218,18 @@ def boundary_walk(
 
 
 def smooth_noise(rng: np.random.Generator, length: int, window: int) -> Iterator[np.ndarray]:
-    """Endless float32 [1, length] white Gaussian noise, filtered with a Hanning window of `window` samples (0: not).
+    """Endless float32 [1, length]: white Gaussian noise, filtered with a Hanning window of `window` samples.
 
-    The scale is arbitrary. The spectrum of the filtered noise is drawn directly, which costs a tenth of the random
-    numbers: bins where the window passes less than a thousandth of the amplitude are left at zero.
+    A window of 0 leaves it white. The scale is arbitrary. The spectrum of the filtered noise is drawn
+    directly, which saves most of the random numbers: bins where the window passes less than a hundredth of
+    the amplitude stay at zero.
     """
     if not window:
         while True:
             yield from rng.standard_normal((_NOISE_BLOCK, 1, length), dtype=np.float32)
     size = scipy.fft.next_fast_len(length + window - 1, real=True)
     gain = np.abs(scipy.fft.rfft(np.hanning(window), size))
-    gain = gain[: np.flatnonzero(gain > 1e-3 * gain[0])[-1] + 1].astype(np.float32)
+    gain = gain[: np.flatnonzero(gain > 1e-2 * gain[0])[-1] + 1].astype(np.float32)
     gain[0] *= np.sqrt(2)  # a real bin holds its whole variance in one number
     while True:
         draw = rng.standard_normal((_NOISE_BLOCK, 1, 2 * len(gain)), dtype=np.float32)
@@ -247,11 +254,12 @@ def _bisect(original: np.ndarray, delta: np.ndarray, queries: int) -> Generator[
 
 
 def _random_step(delta: np.ndarray, noise: np.ndarray, distance: float, p: float) -> np.ndarray:
-    """delta moved by p |delta| along noise, orthogonally, and brought back to the sphere of radius |delta|."""
-    eta = noise - np.float32(float(np.vdot(noise, delta)) / distance**2) * delta
-    scale = np.float32(1 / np.sqrt(1 + p**2))
-    length = _length(eta)
-    return scale * delta + (scale * np.float32(p * distance / length) if length else 0) * eta
+    """delta moved by p |delta| along noise, orthogonally to it, and brought back to its length."""
+    along = float(np.vdot(noise, delta)) / distance**2
+    across = np.sqrt(max(_length(noise) ** 2 - (along * distance) ** 2, 0.0))
+    scale = 1 / np.sqrt(1 + p**2)
+    share = scale * p * distance / across if across else 0.0
+    return np.float32(scale - share * along) * delta + np.float32(share) * noise
 
 
 def _adapt(outcomes: deque[bool], options: BoundaryOptions) -> float:
@@ -266,7 +274,7 @@ def _adapt(outcomes: deque[bool], options: BoundaryOptions) -> float:
 
 
 def _spectral_mixtures(original: np.ndarray, mask: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """float32 [9, 1, T]: the original with ever more of the start's spectrum, from the highest frequency down."""
+    """float32 [9, 1, T]: the original with ever more of the start's spectrum, from the top down."""
     ours, theirs = np.fft.rfft(original), np.fft.rfft(start)
     length = original.shape[-1]
     mixtures = []
@@ -278,5 +286,5 @@ def _spectral_mixtures(original: np.ndarray, mask: np.ndarray, start: np.ndarray
 
 
 def _length(vector: np.ndarray) -> float:
-    """Euclidean norm, summed in float64."""
-    return float(np.sqrt(np.einsum("ij,ij->", vector, vector, dtype=np.float64)))
+    """Euclidean norm."""
+    return float(np.sqrt(np.vdot(vector, vector)))

@@ -28,8 +28,8 @@ class LabelOracle:
     """Answers labels, and nothing else, of N records that are under attack.
 
     Every row that the model sees is counted under its record, and none is seen beyond the budget. Samples are
-    rounded to whole ADC codes first. When top logits are equal, the answer is the attacker's: the target where there
-    is one and it ties, else a wrong label.
+    rounded to whole ADC codes first. When top logits are equal, the answer is the attacker's: the target, if
+    there is one and it ties, else a wrong label.
 
     Attributes:
         labels: int64 [N], true labels.

@@ -1,4 +1,4 @@
-"""Many decision-based attacks in lock step: each asks for one label at a time, all are answered in one batch."""
+"""Decision-based attacks in lock step: each asks for one label at a time, all are answered in one batch."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
@@ -9,8 +9,8 @@ import numpy as np
 from edgeguard.attacks.oracle import LabelOracle, to_codes
 
 Walk = Generator[np.ndarray, bool, str]
-"""An attack on one record: yields a point, float32 [1, T] microvolts, is sent whether it is adversarial, and returns
-why it ended."""
+"""An attack on one record: yields a point, float32 [1, T] microvolts, is sent whether it is adversarial, and
+returns why it ended."""
 
 LANES = 64
 """Records that are attacked at a time."""
@@ -74,7 +74,7 @@ def run(
         walks: record -> its attack. An attack's course depends on its own answers only, not on its company.
         originals: float32 [N, 1, T], whole microvolts.
         lanes: attacks at a time; each tick asks one batch of at most this many rows.
-        progress: called with the number of queries just spent; an attack that ends early counts what it leaves.
+        progress: called with the queries just spent; an attack that ends early counts what it leaves.
     """
     traces = {record: Trace() for record in walks}
     waiting = deque(walks)

@@ -16,10 +16,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 def data_options(function: F) -> F:
     """--data and --labels."""
     function = click.option(
-        "--labels", type=click.Path(path_type=Path), help="Reference CSV, where it is not inside or beside the data."
+        "--labels",
+        type=click.Path(path_type=Path),
+        help="Reference CSV, where it is not inside or beside the data.",
     )(function)
     return click.option(
-        "--data", metavar="SRC", help="synthetic[:N], a zip or folder of records, or cinc2017 [default: cinc2017 if fetched, else synthetic]."
+        "--data",
+        metavar="SRC",
+        help="synthetic[:N], a zip or folder of records, or cinc2017 [default: cinc2017 if fetched, else synthetic].",
     )(function)
 
 
@@ -32,7 +36,9 @@ def _apply_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> 
     for name, value in values.items():
         key = name.replace("-", "_")
         if key not in names or key in ("config", "as_json"):
-            raise InputError(f"{path}: {name} is no option of edgeguard {ctx.command.name}; remove or rename it")
+            raise InputError(
+                f"{path}: {name} is no option of edgeguard {ctx.command.name}; remove or rename it"
+            )
     ctx.default_map = {**(ctx.default_map or {}), **{k.replace("-", "_"): v for k, v in values.items()}}
 
 
@@ -41,7 +47,9 @@ def _read_config(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         values: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name a TOML file or a run's config.json") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); name a TOML file or a run's config.json"
+        ) from error
     except ValueError as error:
         raise InputError(f"{path}: neither TOML nor JSON as its name says ({error})") from error
     options = values.get("options", values) if isinstance(values, dict) else None
@@ -65,4 +73,6 @@ def read_lines(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); give a text file with a record name a line") from error
+        raise InputError(
+            f"{path}: cannot be read ({error}); give a text file with a record name a line"
+        ) from error

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout; all else goes to stderr.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout; all else goes to stderr."
+)
 
 
 def emit(command: str, result: dict[str, Any], text: str | Callable[[], str], *, as_json: bool) -> None:

@@ -17,8 +17,18 @@ from edgeguard.errors import InputError
 @click.option("--arch", help="edge-s, edge-m, cnn13 or MODULE:FACTORY [default: edge-m].")
 @click.option("--preset", help="fast (a laptop's processor) or paper [default: fast].")
 @data_options
-@click.option("--test-records", type=click.Path(path_type=Path), help="File of record names, one a line, that make up the test part.")
-@click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the train / validation / test parts.")
+@click.option(
+    "--test-records",
+    type=click.Path(path_type=Path),
+    help="File of record names, one a line, that make up the test part.",
+)
+@click.option(
+    "--split-seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of the train / validation / test parts.",
+)
 @click.option("--epochs", type=int, help="Epochs of every stage.")
 @click.option("--seed", type=int, help="Seed of weights, order and augmentation [default: 0].")
 @click.option("--batch", type=int, help="Clean records a step.")
@@ -35,7 +45,9 @@ from edgeguard.errors import InputError
 @click.option("--temperature", type=float, help="T of teacher, soft labels and student.")
 @click.option("--augment/--no-augment", default=None, help="Random shift and gain.")
 @config_option
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder [default: runs/DEFENSE-ARCH-PRESET-sSEED].")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Run folder [default: runs/DEFENSE-ARCH-PRESET-sSEED]."
+)
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @json_option
@@ -81,7 +93,11 @@ def command(
         say(f"interrupted; the same command with --resume goes on (unfinished run: {job.out})")
         sys.exit(130)
     metrics = read_json(folder / METRICS)
-    result = {"run": str(folder), **{k: getattr(config, k) for k in ("defense", "arch", "preset", "seed")}, **metrics}
+    result = {
+        "run": str(folder),
+        **{k: getattr(config, k) for k in ("defense", "arch", "preset", "seed")},
+        **metrics,
+    }
     emit("train", result, partial(_table, result), as_json=as_json)
 
 
@@ -100,7 +116,11 @@ def _table(result: dict[str, Any]) -> str:
 
 
 def _origin(**options: Any) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in options.items() if value is not None}
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in options.items()
+        if value is not None
+    }
 
 
 def _unused(folder: Path, *, taken: Any, keep: bool) -> Path:

@@ -141,7 +141,9 @@ def _claim(job: Job, settings: dict[str, Any]) -> Path | None:
     if not job.resume:
         raise InputError(f"{out}: holds an unfinished run; add --resume to go on, or choose another --out")
     if not same:
-        raise InputError(f"{out / CONFIG}: the unfinished run has other settings or data; repeat them, or choose another --out")
+        raise InputError(
+            f"{out / CONFIG}: the unfinished run has other settings or data; repeat them, or choose another --out"
+        )
     return None
 
 
@@ -170,9 +172,15 @@ def _finish(job: Job, fitted: Fitted, teacher: Run | None) -> None:
     lines = "".join(json.dumps(entry) + "\n" for entry in fitted.log)
     write_bytes(job.out / LOG, lines.encode())
     save_tensors(job.out / WEIGHTS, fitted.model.state_dict())
-    earlier = read_json(teacher.path / METRICS) if teacher else {"epochs": [], "seconds": 0.0, "gradient_evaluations": 0, "forward_units": 0}
+    earlier = (
+        read_json(teacher.path / METRICS)
+        if teacher
+        else {"epochs": [], "seconds": 0.0, "gradient_evaluations": 0, "forward_units": 0}
+    )
     items = len(oversample(job.dataset, job.split.train))
-    crafted = (job.config.steps + job.config.smooth_steps) * items * job.config.epochs if job.config.crafts else 0
+    crafted = (
+        (job.config.steps + job.config.smooth_steps) * items * job.config.epochs if job.config.crafts else 0
+    )
     write_json(
         job.out / METRICS,
         {

@@ -58,7 +58,9 @@ def fit(
     """
     records = Records(dataset, device)
     targets = records.labels if soft_labels is None else soft_labels.to(device)
-    model = build(config.arch, classes=len(dataset.classes), window=dataset.window, seed=config.seed).to(device)
+    model = build(config.arch, classes=len(dataset.classes), window=dataset.window, seed=config.seed).to(
+        device
+    )
     optimizer = _optimizer(config, model)
     log = checkpoint.restore(run, model, optimizer)
     items = oversample(dataset, split.train)
@@ -89,7 +91,9 @@ def fit(
             seconds = round(time.perf_counter() - began, 3)
             log.append({"epoch": epoch + 1, "loss": round(loss, 6), "seconds": seconds, "validation": scores})
             checkpoint.save(run, model, optimizer, log)
-            bar.set_postfix_str(f"epoch {epoch + 1}, validation accuracy {scores['accuracy']:.3f} f1 {scores['f1']:.3f}")
+            bar.set_postfix_str(
+                f"epoch {epoch + 1}, validation accuracy {scores['accuracy']:.3f} f1 {scores['f1']:.3f}"
+            )
     return Fitted(model.eval(), log)
 
 
@@ -123,7 +127,12 @@ def predict(model: nn.Module, records: Records, index: np.ndarray) -> np.ndarray
 
 
 def _step(
-    config: TrainConfig, model: nn.Module, optimizer: torch.optim.Optimizer, ecg: Tensor, mask: Tensor, target: Tensor
+    config: TrainConfig,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ecg: Tensor,
+    mask: Tensor,
+    target: Tensor,
 ) -> Tensor:
     loss_of = partial(cross_entropy, temperature=config.temperature)
     model.train()
@@ -142,7 +151,9 @@ def _step(
         )
         # One forward for both halves: one set of batch statistics, the mixture that is used at test.
         clean, adversarial = model(torch.cat([ecg, attacked])).chunk(2)
-        loss = (1 - config.mix) * loss_of(clean, target).mean() + config.mix * loss_of(adversarial, target).mean()
+        loss = (1 - config.mix) * loss_of(clean, target).mean() + config.mix * loss_of(
+            adversarial, target
+        ).mean()
     else:
         loss = loss_of(model(ecg), target).mean()
     optimizer.zero_grad(set_to_none=True)

@@ -50,10 +50,10 @@ def _checksums(url: str) -> dict[str, str]:
     try:
         with _open(url, 0) as response:
             lines = response.read().decode("utf-8", "replace").splitlines()
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise _unreachable(url, error) from error
-    pairs = (line.split(maxsplit=1) for line in lines if len(line.split(maxsplit=1)) == 2)
-    return {name.strip().lstrip("*"): digest.lower() for digest, name in pairs}
+    pairs = (line.split() for line in lines)
+    return {pair[1].lstrip("*"): pair[0].lower() for pair in pairs if len(pair) == 2}
 
 
 def _download(url: str, path: Path, checksum: str, *, progress: bool) -> None:
@@ -71,7 +71,7 @@ def _download(url: str, path: Path, checksum: str, *, progress: bool) -> None:
             part.unlink()
             raise InputError(f"{url}: wrong SHA-256, the file was not kept; run the command again")
         os.replace(part, path)
-    except (urllib.error.URLError, http.client.HTTPException) as error:
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
         raise _unreachable(url, error) from error
     except OSError as error:
         raise InputError(
@@ -95,13 +95,7 @@ def _continue(url: str, part: Path, *, progress: bool) -> bool:
         length = int(response.headers.get("Content-Length", -1))
         total = start + length if length >= 0 else None
         bar = tqdm(
-            desc=part.stem,
-            initial=start,
-            total=total,
-            unit="B",
-            unit_scale=True,
-            disable=not progress,
-            leave=True,
+            desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, disable=not progress
         )
         with part.open("ab" if start else "wb") as file, bar:
             while chunk := _chunk(response):
@@ -114,12 +108,13 @@ def _chunk(response: http.client.HTTPResponse) -> bytes:
     """The next bytes; none at the end or where the connection breaks."""
     try:
         return response.read(_CHUNK)
-    except (ConnectionError, TimeoutError, http.client.IncompleteRead):
+    except (OSError, http.client.HTTPException):
         return b""
 
 
 def _open(url: str, start: int) -> http.client.HTTPResponse:
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    headers = {"User-Agent": "edgeguard", **({"Range": f"bytes={start}-"} if start else {})}
+    request = urllib.request.Request(url, headers=headers)
     response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT)
     return response
 

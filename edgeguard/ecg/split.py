@@ -105,3 +105,21 @@ def _positions(dataset: Dataset, names: Sequence[str]) -> list[int]:
             f"test records: {len(missing)} of {len(names)} are not in {dataset.source} (first: {missing[0]})"
         )
     return sorted({position[name] for name in names})
+
+
+def stratified(labels: np.ndarray, index: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
+    """`count` records of `index`, each class in its proportion (largest remainders), sorted and seeded.
+
+    Args:
+        labels: int64 [N] of the whole data set.
+        index: records to choose from; all of them are returned where they are no more than `count`.
+    """
+    if count >= len(index):
+        return np.sort(index)
+    rng = np.random.default_rng(seed)
+    members = [index[labels[index] == label] for label in np.unique(labels[index])]
+    shares = np.array([len(group) for group in members]) * count / len(index)
+    quota = np.floor(shares).astype(int)
+    for place in np.argsort(quota - shares, kind="stable")[: count - quota.sum()]:
+        quota[place] += 1
+    return np.sort(np.concatenate([rng.permutation(g)[:n] for g, n in zip(members, quota, strict=True)]))

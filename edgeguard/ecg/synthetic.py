@@ -40,43 +40,42 @@ def synthesise(
     rhythm = _RHYTHMS[label if label != "~" else CLASSES[rng.integers(3)]](rng, duration)
     morphology = draw_morphology(rng, wide=rhythm.wide)
     ecg = beats(rng, rhythm, morphology, samples, sampling_rate)
+    ecg = noise.front_end(ecg + _background(rng, samples, sampling_rate), sampling_rate)
+    share = rng.uniform(0.55, 1) if label == "~" else max(0.0, rng.uniform(-0.15, 0.3))
+    if share > 0:
+        storm = noise.front_end(_storm(rng, samples, sampling_rate), sampling_rate)
+        level = (_around(rng, 2.7, 0.35) if label == "~" else _around(rng, 1.5, 0.7)) * ecg.std() / storm.std()
+        ecg += level * noise.spells(rng, samples, sampling_rate, share) * storm
     if label == "~":
-        ecg = _buried(rng, ecg, sampling_rate)
-    else:
-        ecg = noise.front_end(ecg + _disturbance(rng, samples, sampling_rate), sampling_rate)
+        ecg *= _around(rng, 190, 0.45) / ecg.std()
+    if rng.random() < 0.15:
+        knocks = noise.motion(rng, samples, sampling_rate, _around(rng, 2200, 0.3), 3 / duration, (0.04, 0.12))
+        ecg += noise.front_end(knocks, sampling_rate)
     return np.rint(ecg).astype(np.float32)
 
 
 _RHYTHMS = {"N": rhythms.normal, "A": rhythms.atrial_fibrillation, "O": rhythms.other}
 
 
-def _disturbance(rng: np.random.Generator, samples: int, sampling_rate: float) -> np.ndarray:
-    """The noise of a usable recording: always some, now and then a few bad seconds."""
-    out = noise.baseline_wander(rng, samples, sampling_rate, _around(rng, 60, 0.6))
-    out += noise.muscle(rng, samples, sampling_rate, _around(rng, 11, 0.8))
-    out += noise.mains(rng, samples, sampling_rate, _around(rng, 4, 0.8))
-    out += noise.motion(rng, samples, sampling_rate, _around(rng, 250, 1.0), rng.uniform(0, 0.5))
-    if rng.random() < 0.5:
-        gate = noise.episodes(rng, samples, sampling_rate, 0.06, 3.0)
-        out += gate * noise.muscle(rng, samples, sampling_rate, _around(rng, 60, 0.5))
-    if rng.random() < 0.3:
-        out += noise.contact_steps(rng, samples, sampling_rate, _around(rng, 800, 0.7), 0.05)
-    return out
+def _background(rng: np.random.Generator, samples: int, sampling_rate: float) -> np.ndarray:
+    """What every recording has, however good."""
+    return (
+        noise.baseline_wander(rng, samples, sampling_rate, _around(rng, 60, 0.6))
+        + noise.muscle(rng, samples, sampling_rate, _around(rng, 11, 0.8))
+        + noise.mains(rng, samples, sampling_rate, _around(rng, 4, 0.8))
+    )
 
 
-def _buried(rng: np.random.Generator, ecg: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """A recording in which noise hides the rhythm, as loud as the usable ones are."""
-    samples = len(ecg)
-    out = noise.baseline_wander(rng, samples, sampling_rate, _around(rng, 120, 0.6))
-    out += noise.mains(rng, samples, sampling_rate, _around(rng, 8, 1.0))
-    shares = rng.dirichlet([0.5, 1.0, 0.7])
-    out += noise.muscle(rng, samples, sampling_rate, 120 * shares[0])
-    out += noise.motion(rng, samples, sampling_rate, 900 * shares[1], rng.uniform(1, 3))
-    out += noise.contact_steps(rng, samples, sampling_rate, 1500 * shares[2], rng.uniform(0.2, 1))
-    out = noise.front_end(out, sampling_rate)
-    heard = noise.front_end(ecg, sampling_rate)
-    out += heard * rng.uniform(0.1, 0.4) * out.std() / (heard.std() + 1e-9)
-    return out * _around(rng, 180, 0.45) / (out.std() + 1e-9)
+def _storm(rng: np.random.Generator, samples: int, sampling_rate: float) -> np.ndarray:
+    """A random mixture of what can hide the rhythm."""
+    shares = rng.dirichlet([0.4, 0.6, 0.6, 0.6, 0.6])
+    return (
+        noise.muscle(rng, samples, sampling_rate, 120 * shares[0])
+        + noise.friction(rng, samples, sampling_rate, 400 * shares[1])
+        + noise.motion(rng, samples, sampling_rate, 900 * shares[2], rng.uniform(1, 4))
+        + noise.motion(rng, samples, sampling_rate, 1200 * shares[3], rng.uniform(1, 4), (0.008, 0.06))
+        + noise.contact_steps(rng, samples, sampling_rate, 1500 * shares[4], rng.uniform(0.2, 1))
+    )
 
 
 def _around(rng: np.random.Generator, median: float, spread: float) -> float:

@@ -52,7 +52,11 @@ def draw_morphology(rng: np.random.Generator, *, wide: bool = False) -> Morpholo
     qrs = (
         Wave(-0.2 * stretch * slur, 0.07 * stretch * slur, -r * rng.uniform(0, 0.2)),
         Wave(0.0, 0.07 * stretch * slur, r),
-        Wave(0.22 * stretch * slur, 0.08 * stretch * slur, -r * rng.choice([rng.uniform(0, 0.3), rng.uniform(0.3, 0.9)])),
+        Wave(
+            0.22 * stretch * slur,
+            0.08 * stretch * slur,
+            -r * rng.choice([rng.uniform(0, 0.3), rng.uniform(0.3, 0.9)]),
+        ),
     )
     if wide:
         qrs += (Wave(rng.uniform(0.25, 0.35), 0.12, r * rng.uniform(0.3, 0.7)),)
@@ -99,7 +103,9 @@ def beats(
     return ecg
 
 
-def fibrillatory_wave(rng: np.random.Generator, height: float, samples: int, sampling_rate: float) -> np.ndarray:
+def fibrillatory_wave(
+    rng: np.random.Generator, height: float, samples: int, sampling_rate: float
+) -> np.ndarray:
     """Saw-tooth of wandering frequency (4 to 9 Hz) and amplitude [samples], microvolts.
 
     Source: Stridh and Sornmo 2001 (IEEE TBME 48(1):105-111), equations 6 to 8.
@@ -107,7 +113,9 @@ def fibrillatory_wave(rng: np.random.Generator, height: float, samples: int, sam
     time = np.arange(samples) / sampling_rate
     main, deviation = rng.uniform(4.8, 8.2), rng.uniform(0.1, 0.5)
     slow, slower = rng.uniform(0.1, 0.4), rng.uniform(0.05, 0.3)
-    phase = 2 * np.pi * main * time + deviation / slow * np.sin(2 * np.pi * slow * time + rng.uniform(0, 2 * np.pi))
+    phase = 2 * np.pi * main * time + deviation / slow * np.sin(
+        2 * np.pi * slow * time + rng.uniform(0, 2 * np.pi)
+    )
     phase += rng.uniform(0, 2 * np.pi)
     wave = sum(np.sin(k * phase) / k for k in (1, 2, 3))
     swell = 1 + rng.uniform(0.2, 0.5) * np.sin(2 * np.pi * slower * time + rng.uniform(0, 2 * np.pi))
@@ -133,7 +141,9 @@ def _drive(
     depth, breathing = morphology.breathing
     height = wave.height * (1 + morphology.variation * rng.standard_normal(len(times)))
     height *= 1 + depth * np.sin(2 * np.pi * breathing * times)
-    width = wave.width / (2 * np.pi) * stretch * (1 + morphology.variation / 2 * rng.standard_normal(len(times)))
+    width = (
+        wave.width / (2 * np.pi) * stretch * (1 + morphology.variation / 2 * rng.standard_normal(len(times)))
+    )
     centre = times + wave.angle / (2 * np.pi) * stretch + 0.002 * rng.standard_normal(len(times))
     if len(times) == 0:
         return

@@ -1,6 +1,7 @@
 """What an electrode adds to an ECG: baseline wander, muscle, mains, motion, lost contact. All in microvolts."""
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, sosfilt
 
 
@@ -8,7 +9,7 @@ def baseline_wander(rng: np.random.Generator, samples: int, sampling_rate: float
     """Respiration and slower drift of root mean square `level`."""
     time = np.arange(samples) / sampling_rate
     breath = np.sin(2 * np.pi * rng.uniform(0.15, 0.4) * time + rng.uniform(0, 2 * np.pi))
-    return level * (breath + _band(rng, samples, sampling_rate, 0.05, 0.7))/ np.sqrt(1.5)
+    return level * (breath + _band(rng, samples, sampling_rate, 0.05, 0.7)) / np.sqrt(1.5)
 
 
 def muscle(rng: np.random.Generator, samples: int, sampling_rate: float, level: float) -> np.ndarray:
@@ -24,23 +25,39 @@ def mains(rng: np.random.Generator, samples: int, sampling_rate: float, level: f
     return level * np.exp(0.3 * _band(rng, samples, sampling_rate, 0.05, 0.5)) * hum
 
 
-def motion(rng: np.random.Generator, samples: int, sampling_rate: float, level: float, rate: float) -> np.ndarray:
-    """Bumps of 0.03 to 0.4 s, `rate` a second in groups, log-normal heights around `level`."""
+def motion(
+    rng: np.random.Generator,
+    samples: int,
+    sampling_rate: float,
+    level: float,
+    rate: float,
+    widths: tuple[float, float] = (0.03, 0.4),
+) -> np.ndarray:
+    """About `rate` bumps a second in groups of four, log-normal heights around `level`, of the given widths in s."""
     out = np.zeros(samples)
     duration = samples / sampling_rate
     for start in rng.uniform(0, duration, rng.poisson(rate * duration / 4)):
         count = 1 + rng.poisson(3)
         centres = start + rng.exponential(0.5, count).cumsum() - 0.5
-        widths = np.exp(rng.uniform(np.log(0.03), np.log(0.4), count))
+        spreads = np.exp(rng.uniform(*np.log(widths), count))
         heights = rng.choice([-1, 1], count) * level * np.exp(0.6 * rng.standard_normal(count))
-        for centre, width, height in zip(centres, widths, heights, strict=True):
-            low, high = (int(np.clip((centre + k * width) * sampling_rate, 0, samples)) for k in (-4, 4))
+        for centre, spread, height in zip(centres, spreads, heights, strict=True):
+            low, high = (int(np.clip((centre + k * spread) * sampling_rate, 0, samples)) for k in (-4, 4))
             offset = np.arange(low, high) / sampling_rate - centre
-            out[low:high] += height * np.exp(-(offset**2) / (2 * width**2))
+            out[low:high] += height * np.exp(-(offset**2) / (2 * spread**2))
     return out
 
 
-def contact_steps(rng: np.random.Generator, samples: int, sampling_rate: float, level: float, rate: float) -> np.ndarray:
+def friction(rng: np.random.Generator, samples: int, sampling_rate: float, level: float) -> np.ndarray:
+    """Noise of root mean square `level` in a random octave or two between 1 and 32 Hz, swelling and fading."""
+    low = 2 ** rng.uniform(0, 3.5)
+    swell = np.exp(0.4 * _band(rng, samples, sampling_rate, 0.05, 0.6))
+    return level * swell * _band(rng, samples, sampling_rate, low, low * 2 ** rng.uniform(0.7, 2))
+
+
+def contact_steps(
+    rng: np.random.Generator, samples: int, sampling_rate: float, level: float, rate: float
+) -> np.ndarray:
     """Jumps of the electrode's offset, `rate` a second, that the front end's high-pass turns into decays."""
     jumps = np.zeros(samples)
     at = rng.integers(0, samples, rng.poisson(rate * samples / sampling_rate))
@@ -48,15 +65,11 @@ def contact_steps(rng: np.random.Generator, samples: int, sampling_rate: float, 
     return np.cumsum(jumps)
 
 
-def episodes(rng: np.random.Generator, samples: int, sampling_rate: float, rate: float, seconds: float) -> np.ndarray:
-    """Smooth gate [samples] between 0 and 1, open in `rate` episodes a second of about `seconds` each."""
-    gate = np.zeros(samples)
-    for start in rng.uniform(-seconds, samples / sampling_rate, rng.poisson(rate * samples / sampling_rate)):
-        low, high = (int(np.clip(t * sampling_rate, 0, samples)) for t in (start, start + seconds * rng.uniform(0.5, 1.5)))
-        gate[low:high] = 1
-    width = max(1, int(0.2 * sampling_rate))
-    total = np.cumsum(np.concatenate([np.zeros(width), gate]))
-    return (total[width:] - total[:-width]) / width
+def spells(rng: np.random.Generator, samples: int, sampling_rate: float, share: float) -> np.ndarray:
+    """Gate [samples] that is 1 during `share` of the time, in spells of seconds with soft edges, else 0."""
+    slow = _band(rng, samples, sampling_rate, 0.02, 0.25)
+    gate = (slow > np.quantile(slow, 1 - share)).astype(float)
+    return uniform_filter1d(gate, max(1, round(0.2 * sampling_rate)), mode="nearest")
 
 
 def front_end(ecg: np.ndarray, sampling_rate: float) -> np.ndarray:
@@ -65,7 +78,9 @@ def front_end(ecg: np.ndarray, sampling_rate: float) -> np.ndarray:
     return sosfilt(butter(2, 40, "lowpass", fs=sampling_rate, output="sos"), ecg)
 
 
-def _band(rng: np.random.Generator, samples: int, sampling_rate: float, low: float, high: float) -> np.ndarray:
+def _band(
+    rng: np.random.Generator, samples: int, sampling_rate: float, low: float, high: float
+) -> np.ndarray:
     """Gaussian noise of unit variance in a band."""
     high = min(high, 0.45 * sampling_rate)
     frequency = np.fft.rfftfreq(samples, 1 / sampling_rate)

@@ -101,9 +101,9 @@ def dropped_beats(rng: np.random.Generator, duration: float) -> Rhythm:
 
 
 def first_degree_block(rng: np.random.Generator, duration: float) -> Rhythm:
-    """Sinus rhythm with a PR interval of 0.24 to 0.32 s."""
+    """Sinus rhythm with a PR interval of 0.25 to 0.35 s."""
     times = _sinus(rng, duration, rng.uniform(52, 90))
-    return Rhythm(times, _intervals(times), np.zeros(len(times), bool), times - rng.uniform(0.24, 0.32))
+    return Rhythm(times, _intervals(times), np.zeros(len(times), bool), times - rng.uniform(0.25, 0.35))
 
 
 def bundle_branch_block(rng: np.random.Generator, duration: float) -> Rhythm:
@@ -160,11 +160,11 @@ def _with_ventricular(rng: np.random.Generator, times: np.ndarray, early: np.nda
 
 
 def _scattered(rng: np.random.Generator, times: np.ndarray, duration: float) -> np.ndarray:
-    """Indices of 6 to 20 % of the beats, at least two of them inside the record, never two in a row."""
+    """Indices of 8 to 25 % of the beats, at least two of them inside the record, never two in a row."""
     inside = np.flatnonzero((times > 0.5) & (times < duration - 0.5))
     inside = inside[(inside > 0) & (inside < len(times) - 1)]
     even = inside[rng.integers(2) :: 2]
-    count = min(len(even), max(2, round(rng.uniform(0.06, 0.2) * len(inside))))
+    count = min(len(even), max(2, round(rng.uniform(0.08, 0.25) * len(inside))))
     return np.sort(rng.choice(even, count, replace=False))
 
 

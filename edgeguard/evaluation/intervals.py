@@ -36,7 +36,9 @@ def f1_rate(confusion: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
     """
     rng = np.random.default_rng(seed)
     rows = [
-        rng.multinomial(row.sum(), row / row.sum(), size=_RESAMPLES) if row.sum() else np.zeros((_RESAMPLES, len(row)), int)
+        rng.multinomial(row.sum(), row / row.sum(), size=_RESAMPLES)
+        if row.sum()
+        else np.zeros((_RESAMPLES, len(row)), int)
         for row in confusion
     ]
     drawn = class_f1(np.stack(rows, axis=1))

@@ -82,6 +82,22 @@ class OnnxModel:
         """int64 [B] indices of the largest logit; the first of equal ones."""
         return self.logits(ecg).argmax(axis=1).astype(np.int64)
 
+    def keep_invariant_batches(self, ecg: np.ndarray) -> None:
+        """Give up the batch sizes at which a row's logits depend, be it in the last bit, on its company.
+
+        Args:
+            ecg: float32 [B, 1, T], rows to try it on; at most the largest batch of them is used.
+        """
+        rows = ecg[: self.batches[0]]
+        sizes, agreed = self.batches, self.batches[-1:]
+        self.batches = agreed
+        alone = self.logits(rows)
+        for size in sizes[-2::-1]:
+            self.batches = (size,)
+            if np.array_equal(self.logits(rows), alone):
+                agreed = (size, *agreed)
+        self.batches = agreed
+
     def _run(self, ecg: np.ndarray) -> np.ndarray:
         samples = ecg if self._per_microvolt == 1 else ecg * np.float32(self._per_microvolt)
         samples = samples.reshape(self._signature.shape(len(ecg), self.window))

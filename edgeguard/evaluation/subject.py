@@ -1,0 +1,112 @@
+"""What is evaluated: a torch network or an ONNX file, and the network that attacks on it are crafted with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgeguard.ecg.dataset import Dataset
+from edgeguard.ecg.split import split_from
+from edgeguard.errors import InputError
+from edgeguard.models.run import WEIGHTS, Run, is_run, load_run
+from edgeguard.runtime.files import read_json, sha256_file
+from edgeguard.runtime.session import open_model
+
+SPLIT = "split.json"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A classifier under evaluation.
+
+    Attributes:
+        name: path that the user gave.
+        judge: (ecg float32 [B, 1, T]) to predicted classes int64 [B].
+        classes: class names in the order of the logits.
+        window: samples it takes.
+        run: the torch run that it is, or that it was exported from; None where that is not at hand.
+        data, split: what it was trained on, from its config or metadata; None where unknown.
+        is_file: judged by ONNX Runtime; adversarial records are rounded to whole ADC codes first.
+    """
+
+    name: str
+    judge: Callable[[np.ndarray], np.ndarray]
+    classes: tuple[str, ...]
+    window: int
+    run: Run | None
+    data: dict[str, Any] | None
+    split: dict[str, Any] | None
+    is_file: bool
+
+
+def open_subject(path: Path) -> Subject:
+    """A run folder or an ONNX file; the file's run is looked for in the file's folder."""
+    if path.is_dir():
+        run = load_run(path)
+        config = run.config
+        return Subject(
+            str(path), _torch_judge(run.model), tuple(config["classes"]), config["window"], run, config["data"], config["split"], False
+        )
+    if not path.is_file():
+        raise InputError(f"{path}: neither a run folder nor an ONNX file; check the path")
+    file = open_model(path, threads=torch.get_num_threads())
+    about = file.metadata
+    return Subject(
+        str(path), file.labels, file.classes, file.window, parent_run(path, about.parent_sha256), about.data, about.split, True
+    )
+
+
+def parent_run(file: Path, weights_sha256: str | None) -> Run | None:
+    """The run in the file's folder whose weights the file was exported from."""
+    weights = file.parent / WEIGHTS
+    if weights_sha256 and is_run(file.parent) and weights.is_file() and sha256_file(weights) == weights_sha256:
+        return load_run(file.parent)
+    return None
+
+
+def records_to_judge(subject: Subject, dataset: Dataset, *, part: str) -> tuple[np.ndarray, str]:
+    """Indices of the records that the subject may be judged on, and one line that says which.
+
+    On the data it was trained on: the test part. On other data: every record whose name its run did not train or
+    choose on. `part` = "all": every record, the line says how many it has seen.
+
+    Raises InputError where nothing is left.
+    """
+    same = subject.data is not None and subject.data.get("fingerprint") == dataset.fingerprint
+    everything = np.arange(len(dataset))
+    if same and subject.split is not None:
+        parts = split_from(dataset, subject.split)
+        seen = np.concatenate([parts.train, parts.validation])
+    else:
+        known = _trained_names(subject)
+        seen = np.array([i for i, name in enumerate(dataset.names) if name in known], np.int64)
+    if part == "all":
+        return everything, f"all {len(everything)} records, {len(seen)} of them seen in training or validation"
+    unseen = np.setdiff1d(everything, seen)
+    if len(unseen) == 0:
+        raise InputError(f"{dataset.source}: the model has seen every record; give other data, or --split all")
+    left_out = f", {len(seen)} seen ones left out" if len(seen) else ""
+    return unseen, f"{len(unseen)} {'test' if same else 'unseen'} records{left_out}"
+
+
+def _trained_names(subject: Subject) -> set[str]:
+    if subject.run is None or not (subject.run.path / SPLIT).is_file():
+        return set()
+    names = read_json(subject.run.path / SPLIT)
+    return {*names.get("train", ()), *names.get("validation", ())}
+
+
+def _torch_judge(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+    device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def judge(ecg: np.ndarray) -> np.ndarray:
+        return model(torch.from_numpy(ecg).to(device)).argmax(1).cpu().numpy()
+
+    return judge
+
+

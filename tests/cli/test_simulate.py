@@ -1,0 +1,190 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click.testing
+import numpy as np
+import onnx
+import pytest
+
+from edgeguard.cli import main
+from edgeguard.ecg.record import CLASSES
+from edgeguard.firmware_sim.events import read_events
+from edgeguard.runtime.metadata import ModelMetadata
+
+GRAPH = """
+<ir_version: 10, opset_import: ["" : 21]>
+mean (float[batch,1,60] ecg) => (float[batch,4] logits)
+<int64[1] time = {2}, float[1,4] weight = {-1, 1, 0, 0.25}, float[4] bias = {0, 0, 5, 1}> {
+    mean = ReduceMean <keepdims = 0> (ecg, time)
+    scaled = MatMul (mean, weight)
+    logits = Add (scaled, bias)
+}
+"""
+"""60 samples of mean m: logits -m, m, 5, m / 4 + 1."""
+
+
+def write_model(path: Path, **facts: Any) -> Path:
+    model = onnx.parser.parse_model(GRAPH)
+    if facts:
+        onnx.helper.set_model_props(model, ModelMetadata(**facts).to_props())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, path)
+    return path
+
+
+def write_csv(path: Path, ecg: np.ndarray, sampling_rate: float = 20.0) -> Path:
+    samples = "\n".join(str(value) for value in ecg.tolist())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"# sampling_rate: {sampling_rate:g}\n# unit: uV\necg\n{samples}\n")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEGUARD_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return str(write_model(tmp_path / "mean.onnx", classes=CLASSES, sampling_rate=20.0, window=60))
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> str:
+    """5 s at -20 uV (N), then 5 s at 20 uV (A)."""
+    return str(write_csv(tmp_path / "steps.csv", np.repeat([-20, 20], 100)))
+
+
+def simulate(*arguments: str) -> click.testing.Result:
+    return click.testing.CliRunner().invoke(main, ["simulate", *arguments])
+
+
+def test_one_object_for_machines(model: str, csv: str) -> None:
+    """Windows end at 3, 4, ... 10 s; the mean is -20, -20, -20, -20/3, 20/3, 20, 20, 20 microvolts."""
+    done = simulate(model, "--record", csv, "--json")
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout)
+    assert figures["schema"] == "edgeguard.simulate/1"
+    assert figures["decisions"] == 8 and figures["warming_up"] == 2
+    assert figures["by_class"] == {"N": 4, "A": 4, "O": 0, "~": 0}
+    assert figures["signal_seconds"] == 10
+    assert figures["deadline_misses"] == figures["dropped_samples"] == 0
+    assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["p99"] <= figures["latency_ms"]["max"]
+    assert figures["wall_seconds"] > 0 and figures["peak_rss_bytes"] > 2**20
+    assert figures["agreement"] == {"value": None, "low": 0.0, "high": 1.0, "n": 0}
+    events = read_events(Path(figures["events"]))
+    labels = [e["label"] for e in events if e["event"] == "decision"]
+    assert labels == [None, None, "N", "N", "N", "N", "A", "A", "A", "A"]
+    assert events[0]["model"] is not None
+    assert json.loads(Path("runs/simulate/summary.json").read_text())["decisions"] == 8
+
+
+def test_a_table_for_people(model: str, csv: str) -> None:
+    done = simulate(model, "--record", csv, "--hop", "0.5", "--deadline-ms", "1e-9")
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[1:5] == [
+        ["N", "7", "0", "0"],
+        ["A", "7", "0", "0"],
+        ["O", "1", "0", "0"],
+        ["~", "0", "0", "0"],
+    ]
+    assert "missed 15 times" in done.stdout
+    assert "steps" in done.stderr and "mean.onnx" in done.stderr
+
+
+def test_labelled_records_agree_or_not(model: str, tmp_path: Path) -> None:
+    for name, level in (("a", -20), ("b", -20), ("c", 20)):
+        write_csv(tmp_path / "records" / f"{name}.csv", np.full(80, level))
+    write_csv(tmp_path / "records" / "short.csv", np.full(59, 20))
+    (tmp_path / "records" / "REFERENCE.csv").write_text("a,N\nb,A\nc,A\nshort,A\n")
+    done = simulate(model, "--data", "records", "--json")
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout)
+    assert figures["records"] == [
+        {"name": "a", "label": "N", "majority": "N", "decisions": {"N": 2}},
+        {"name": "b", "label": "A", "majority": "N", "decisions": {"N": 2}},
+        {"name": "c", "label": "A", "majority": "A", "decisions": {"A": 2}},
+        {"name": "short", "label": "A", "majority": None, "decisions": {}},
+    ]
+    assert (figures["agreement"]["value"], figures["agreement"]["n"]) == (pytest.approx(2 / 3), 3)
+    table = simulate(model, "--data", "records").stdout
+    assert "1 without a window of their own (short)" in table
+    assert ["A", "2", "2", "1"] in [line.split() for line in table.splitlines()]
+
+
+def test_joined_short_records_are_scored(model: str, tmp_path: Path) -> None:
+    for name in "abc":
+        write_csv(tmp_path / "records" / f"{name}.csv", np.full(40, 20))
+    apart = json.loads(simulate(model, "--data", "records", "--json").stdout)
+    joined = json.loads(simulate(model, "--data", "records", "--join", "--json").stdout)
+    assert (apart["decisions"], joined["decisions"]) == (0, 4)
+    assert apart["latency_ms"] == {"p50": None, "p99": None, "max": None}
+
+
+def test_the_newest_int8_file_is_taken(tmp_path: Path, csv: str) -> None:
+    facts = {"classes": CLASSES, "sampling_rate": 20.0, "window": 60}
+    for name, age in (("int8-old", 3), ("int8", 2), ("fp32", 1)):
+        os.utime(
+            write_model(tmp_path / "runs" / name / f"{name}.onnx", **facts), ns=(-age * 10**9 + 10**18,) * 2
+        )
+    done = simulate("--record", csv, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["model"] == "runs/int8/int8.onnx"
+    assert "runs/int8/int8.onnx" in done.stderr
+
+
+def test_a_foreign_file_needs_its_facts(tmp_path: Path, csv: str) -> None:
+    foreign = str(write_model(tmp_path / "foreign.onnx"))
+    refused = simulate(foreign, "--record", csv)
+    assert refused.exit_code == 2 and "--sampling-rate" in refused.stderr
+    facts = ("--sampling-rate", "20", "--unit", "mV", "--classes", "w,x,y,z", "--json")
+    done = simulate(foreign, "--record", csv, *facts)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["by_class"] == {"w": 0, "x": 0, "y": 8, "z": 0}, "20 uV are 0.02 mV"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "runs: no .onnx file"),
+        (("MODEL", "--record", "missing.csv"), "missing.csv"),
+        (("MODEL", "--record", "nobody", "--data", "synthetic:4"), "nobody"),
+        (("MODEL", "--data", "synthetic:4"), "sampling rate 300 Hz, the model needs 20 Hz"),
+        (("MODEL", "--data", "nowhere"), "nowhere"),
+        (("MODEL", "--data", "synthetic:4", "--records", "0"), "--records"),
+        (("MODEL", "--record", "CSV", "--chunk", "33"), "--fifo-depth"),
+        (("MODEL", "--record", "CSV", "--hop", "0.01"), "--hop"),
+        (("MODEL", "--record", "CSV", "--hop", "nan"), "--hop"),
+        (("MODEL", "--record", "CSV", "--deadline-ms", "-1"), "--deadline-ms"),
+        (("MODEL", "--record", "CSV", "--busy-ms", "-1"), "--busy-ms"),
+        (("MODEL", "--record", "CSV", "--out", "CSV"), "steps.csv/events.jsonl: cannot be written"),
+        (("CSV", "--record", "CSV"), "steps.csv"),
+    ],
+)
+def test_bad_input_gets_one_line_and_leaves_nothing(
+    model: str, csv: str, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = simulate(*({"MODEL": model, "CSV": csv}.get(argument, argument) for argument in arguments))
+    assert done.exit_code == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("edgeguard: ")]
+    assert message in line and done.stderr.rstrip().endswith(line)
+    assert not done.stdout
+    assert not [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+
+
+def test_torch_is_never_imported(model: str, csv: str) -> None:
+    program = (
+        "import sys, edgeguard.firmware_sim.playlist, edgeguard.firmware_sim.simulator\n"
+        "from edgeguard.cli import main\n"
+        f"main(['simulate', {model!r}, '--record', {csv!r}, '--json'], standalone_mode=False)\n"
+        "print('torch' in sys.modules, 'onnxruntime' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False True"

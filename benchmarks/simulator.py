@@ -4,11 +4,13 @@ Side by side, on the same samples: the model alone on every window, sliced offli
 at several FIFO thresholds; the difference is the price of FIFO, ring and event log. Both must give the
 same logits.
 
-    python benchmarks/simulator.py FILE.onnx
+    python benchmarks/simulator.py [FILE.onnx]
 """
 
 import os
 import sys
+import tempfile
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -45,6 +47,12 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) == 2:
+        main(sys.argv[1])
+    elif len(sys.argv) == 1:
+        from helpers.briefly_trained import briefly_trained
+
+        with tempfile.TemporaryDirectory() as folder:
+            main(str(briefly_trained("edge-s", Path(folder) / "edge-s").int8))
+    else:
         sys.exit(__doc__)
-    main(sys.argv[1])

@@ -17,7 +17,7 @@ from edgeguard.export import parity
 from edgeguard.export.float_graph import export_float
 from edgeguard.export.quantize import INPUT_STEP_UV, quantize
 from edgeguard.models.run import Run
-from edgeguard.runtime.files import sha256_file, write_bytes
+from edgeguard.runtime.files import write_bytes
 from edgeguard.runtime.metadata import ModelMetadata
 from edgeguard.runtime.session import open_model
 
@@ -160,15 +160,6 @@ def _require(checks: dict[str, parity.Check]) -> None:
             raise InputError(
                 f"export refused: {name} does not hold ({check.meaning}: {check.figure:.4g}); nothing was written"
             )
-
-
-def parent_of(file: Path, parent_sha256: str | None) -> Path | None:
-    """The run folder that a file was exported from, when the file lies in it or beside it."""
-    for folder in (file.parent, *sorted(p for p in file.parent.glob("*") if p.is_dir())):
-        weights = folder / "weights.safetensors"
-        if parent_sha256 and weights.is_file() and sha256_file(weights) == parent_sha256:
-            return folder
-    return None
 
 
 def summary(exported: Exported) -> dict[str, Any]:

@@ -47,8 +47,8 @@ def _macs(model: nn.Module, window: int) -> int:
         nonlocal total
         weight = layer.weight
         assert isinstance(weight, Tensor)
-        places = output.shape[-1] if isinstance(layer, nn.Conv1d) else 1
-        total += weight.numel() * places
+        # A weight works once at every place of the output, of a linear layer over time too.
+        total += weight.numel() * (output.numel() // weight.shape[0])
 
     handles = [
         m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv1d | nn.Linear)

@@ -30,10 +30,10 @@ def build(arch: str, *, classes: int = 4, window: int = 9000, seed: int | None =
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        model = factory(classes)
-    if arch not in ARCHITECTURES:
-        _check_shape(arch, model, classes, window)
-    return model
+        return factory(classes) if arch in ARCHITECTURES else _checked(arch, factory, classes, window)
+
+
+# Whatever a user's own code raises, at import or later, becomes one line that names it.
 
 
 def _imported(arch: str) -> Callable[[int], nn.Module]:
@@ -45,26 +45,34 @@ def _imported(arch: str) -> Callable[[int], nn.Module]:
         sys.path.insert(0, here)
     try:
         factory: Callable[[int], nn.Module] = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
         raise InputError(
-            f"--arch {arch}: cannot be imported ({error}); give a module on the path and its factory"
+            f"--arch {arch}: cannot be imported ({_line(error)}); give a module on the path and its factory"
         ) from error
     return factory
 
 
-def _check_shape(arch: str, model: object, classes: int, window: int) -> None:
+def _checked(arch: str, factory: Callable[[int], object], classes: int, window: int) -> nn.Module:
+    """The factory's network, once it has turned an input into logits of the right shape."""
+    try:
+        model = factory(classes)
+    except Exception as error:
+        raise InputError(f"--arch {arch}: the factory fails on {classes} classes ({_line(error)})") from error
     if not isinstance(model, nn.Module):
         raise InputError(
             f"--arch {arch}: the factory returned {type(model).__name__}, a torch.nn.Module is needed"
         )
-    model.eval()
     try:
         with torch.no_grad():
-            shape = tuple(model(torch.zeros(2, 1, window)).shape)
-    except (RuntimeError, ValueError, TypeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"--arch {arch}: fails on an input of [2, 1, {window}] ({first})") from error
+            shape = tuple(model.eval()(torch.zeros(2, 1, window)).shape)
+    except Exception as error:
+        raise InputError(f"--arch {arch}: fails on an input of [2, 1, {window}] ({_line(error)})") from error
     if shape != (2, classes):
         raise InputError(
             f"--arch {arch}: returns {list(shape)} for an input of [2, 1, {window}], needed [2, {classes}]"
         )
+    return model.train()
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

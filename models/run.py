@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -89,4 +89,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write named tensors atomically."""
-    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+    # safetensors refuses tensors that share memory, as tied weights do.
+    own = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    write_bytes(path, save(own))

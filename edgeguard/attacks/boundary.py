@@ -10,7 +10,8 @@ whose random steps are smoothed with a Hanning window of 41 samples. Repaired he
 - the walk ends when its source step is below 1e-7, or when nothing is accepted for long;
 - after the start, bisection on the line to the original saves the walk its first hundreds of queries;
 - first steps are large and adapt quickly. With the published ones (both .01, judged in every tenth iteration,
-  queues of 100 and 30) a budget of a thousand queries is spent before a step size has changed once.
+  queues of 100 and 30) a budget of a thousand queries is spent before a step size has changed once;
+- the random step has a lower bound, so that it still reaches past the input codes of a quantised model.
 """
 
 import hashlib
@@ -44,6 +45,8 @@ class BoundaryOptions:
         smoothing: samples of the Hanning window that smooths a random step, odd; 0 for white steps.
         spherical_step: length of the first random step, relative to the distance.
         source_step: share of the distance that the first step towards the original takes off.
+        smallest_spherical_step: the random step shrinks no further. On an int8 model smaller ones fall
+            between the codes of the input, the walk sticks, and the model looks more robust than it is.
         factor: by which a step size is raised or lowered.
         proposals: at most so many random directions an iteration.
         check_every: iterations between two in which the random step alone is judged too.
@@ -59,7 +62,7 @@ class BoundaryOptions:
     smoothing: int = 41
     spherical_step: float = 0.5
     source_step: float = 0.05
-    smallest_spherical_step: float = 0.0
+    smallest_spherical_step: float = 0.2
     factor: float = 1.5
     proposals: int = 25
     check_every: int = 2

@@ -13,7 +13,7 @@ from edgeguard.attacks.oracle import LabelOracle
 from edgeguard.attacks.scheduler import Trace
 from edgeguard.ecg.dataset import Dataset, cached
 from edgeguard.ecg.sources import open_source
-from edgeguard.ecg.split import split_from
+from edgeguard.ecg.split import split_from, stratified
 from edgeguard.errors import InputError
 from edgeguard.runtime.files import atomic_writer
 from edgeguard.runtime.session import OnnxModel
@@ -99,7 +99,7 @@ def choose_records(
             origin += ", which the file does not say it was trained on"
     known = [name in model.classes for name in dataset.classes]
     index = index[np.asarray(known)[dataset.labels[index]]]
-    return _stratified(index, dataset.labels[index], samples, seed), origin
+    return stratified(dataset.labels, index, samples, seed=seed), origin
 
 
 def attack_file(
@@ -179,22 +179,6 @@ def save_witnesses(campaign: Campaign, path: Path) -> None:
     np.savez_compressed(content, **arrays)
     with atomic_writer(path) as file:
         file.write(content.getbuffer())
-
-
-def _stratified(index: np.ndarray, labels: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    """At most `samples` of the indices, each class in its share (largest remainders)."""
-    if len(index) <= samples:
-        return index
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(len(index))
-    classes, counts = np.unique(labels, return_counts=True)
-    exact = samples * counts / len(index)
-    take = np.floor(exact).astype(int)
-    take[np.argsort(take - exact, kind="stable")[: samples - take.sum()]] += 1
-    drawn = [
-        shuffled[labels[shuffled] == label][:number] for label, number in zip(classes, take, strict=True)
-    ]
-    return np.sort(index[np.concatenate(drawn)])
 
 
 def _stack(points: list[np.ndarray | None], shape: tuple[int, int]) -> np.ndarray:

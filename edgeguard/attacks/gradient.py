@@ -5,6 +5,7 @@ Both are one loop; SAP differs only in the shape that a perturbation takes befor
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -115,10 +116,50 @@ def sap(
         return (ecg + smoothed(delta) * mask).detach()
 
 
+def with_restarts(
+    attack: Callable[..., Tensor],
+    model: nn.Module,
+    ecg: Tensor,
+    labels: Tensor,
+    mask: Tensor,
+    *,
+    restarts: int,
+    eps: float,
+    generator: torch.Generator,
+    loss: Loss = cross_entropy,
+    **options: Any,
+) -> Tensor:
+    """The strongest of several runs of `pgd` or `sap`, record by record [B, 1, T].
+
+    The first run starts at zero, each of the `restarts` others at a uniform perturbation; the result of highest
+    loss is kept.
+
+    Args:
+        attack: `pgd` or `sap`; `options` go to it.
+        generator: of the random starts, on the CPU.
+    """
+    strongest = attack(model, ecg, labels, mask, eps=eps, loss=loss, **options)
+    highest = _losses(model, strongest, labels, loss)
+    for _ in range(restarts):
+        start = uniform_start(ecg, eps, generator)
+        found = attack(model, ecg, labels, mask, eps=eps, loss=loss, start=start, **options)
+        value = _losses(model, found, labels, loss)
+        better = value > highest
+        highest = torch.where(better, value, highest)
+        strongest = torch.where(better[:, None, None], found, strongest)
+    return strongest
+
+
 def uniform_start(ecg: Tensor, eps: float, generator: torch.Generator) -> Tensor:
     """A random perturbation [B, 1, T], uniform in [-eps, eps] microvolts, drawn on the CPU for any device."""
     noise = torch.rand(ecg.shape, generator=generator, dtype=ecg.dtype) * 2 - 1
     return (noise * eps).to(ecg.device)
+
+
+@torch.no_grad()
+def _losses(model: nn.Module, ecg: Tensor, labels: Tensor, loss: Loss) -> Tensor:
+    with crafting(model):
+        return loss(model(ecg).float(), labels)
 
 
 def _start(ecg: Tensor, start: Tensor | None, eps: float) -> Tensor:
@@ -140,13 +181,13 @@ def _ascend(
     """The perturbation, before `shape`, after `steps` signed steps; `shape` is linear and its own adjoint."""
     if not best:
         for _ in range(steps):
-            _, gradient = _input_gradient(model, ecg + shape(delta), labels, loss)
+            _, gradient = _loss_and_gradient(model, ecg + shape(delta), labels, loss)
             delta = (delta + alpha * shape(gradient).sign()).clamp(-eps, eps)
         return delta
     highest = torch.full((len(ecg),), -torch.inf, dtype=ecg.dtype, device=ecg.device)
     kept = delta
     for step in range(steps + 1):
-        value, gradient = _input_gradient(model, ecg + shape(delta), labels, loss)
+        value, gradient = _loss_and_gradient(model, ecg + shape(delta), labels, loss)
         better = value > highest
         highest = torch.where(better, value, highest)
         kept = torch.where(better[:, None, None], delta, kept)
@@ -155,7 +196,7 @@ def _ascend(
     return kept
 
 
-def _input_gradient(model: nn.Module, ecg: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+def _loss_and_gradient(model: nn.Module, ecg: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     """Loss of each record [B] and its gradient by the input [B, 1, T], in float32 whatever autocast says."""
     with torch.enable_grad(), torch.autocast(ecg.device.type, enabled=False):
         ecg = ecg.detach().requires_grad_(True)

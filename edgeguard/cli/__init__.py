@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Loads a command's module only when the command is named, and turns InputError into one line and exit code 2."""
+    """Loads a command's module only when the command is named, and turns every usage or input error into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -35,12 +35,20 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().main(*args, **kwargs)
+            sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}) or 0)
         except edgeguard.InputError as error:
-            click.echo(f"edgeguard: {error}", err=True)
-            sys.exit(2)
+            _stop(str(error), 2)
+        except click.ClickException as error:
+            _stop(error.format_message(), 2)
+        except (click.Abort, KeyboardInterrupt):
+            _stop("interrupted", 130)
         except BrokenPipeError:
             sys.exit(1)
+
+
+def _stop(line: str, code: int) -> None:
+    click.echo(f"edgeguard: {line}", err=True)
+    sys.exit(code)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,16 +14,39 @@ from edgeguard.errors import InputError
 @click.command("evaluate")
 @click.argument("model", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
 @data_options
-@click.option("--split", "part", default="test", show_default=True, help="test, or all: also records seen in training.")
-@click.option("--attack", default="clean,pgd,sap", show_default=True, help="Any of clean, pgd, sap, with commas.")
-@click.option("--profile", default="paper", show_default=True, help="paper (as published) or strict (fixed, worst case).")
+@click.option(
+    "--split", "part", default="test", show_default=True, help="test, or all: also records seen in training."
+)
+@click.option(
+    "--attack", default="clean,pgd,sap", show_default=True, help="Any of clean, pgd, sap, with commas."
+)
+@click.option(
+    "--profile",
+    default="paper",
+    show_default=True,
+    help="paper (as published) or strict (fixed, worst case).",
+)
 @click.option("--eps", type=float, default=10.0, show_default=True, help="Largest perturbation, microvolts.")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Step, microvolts (paper profile).")
-@click.option("--steps", type=int, default=20, show_default=True, help="Steps before smoothing (paper profile).")
-@click.option("--smooth-steps", type=int, default=40, show_default=True, help="Steps on the smoothed perturbation (paper profile).")
+@click.option(
+    "--steps", type=int, default=20, show_default=True, help="Steps before smoothing (paper profile)."
+)
+@click.option(
+    "--smooth-steps",
+    type=int,
+    default=40,
+    show_default=True,
+    help="Steps on the smoothed perturbation (paper profile).",
+)
 @click.option("--kernels", default="nest25", show_default=True, help="nest25 or zip5: SAP's smoothing.")
-@click.option("--mask", default="loop", show_default=True, help="loop, or end: padding masked only in the result.")
-@click.option("--source", type=click.Path(path_type=Path), help="Run that crafts (situation I) [default: the model's own, II].")
+@click.option(
+    "--mask", default="loop", show_default=True, help="loop, or end: padding masked only in the result."
+)
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    help="Run that crafts (situation I) [default: the model's own, II].",
+)
 @click.option("--limit", type=int, help="Judge at most this many records, stratified.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random starts and --limit.")
 @json_option
@@ -54,7 +77,11 @@ def command(
     from edgeguard.evaluation.subject import open_subject, records_to_judge
     from edgeguard.models import newest_run
 
-    for option, value, known in (("split", part, ("test", "all")), ("kernels", kernels, KERNELS), ("mask", mask, ("loop", "end"))):
+    for option, value, known in (
+        ("split", part, ("test", "all")),
+        ("kernels", kernels, KERNELS),
+        ("mask", mask, ("loop", "end")),
+    ):
         if value not in known:
             raise InputError(f"--{option} {value}: choose {' or '.join(known)}")
     if limit is not None and limit < 1:
@@ -75,15 +102,22 @@ def command(
     subject = open_subject(model)
     crafter = open_subject(source).run if source else subject.run
     if crafter is None and any(entry.name != "clean" for entry in attacks):
-        raise InputError(f"{source or model}: its run is not beside it, so nothing can craft; name one with --source RUN, or --attack clean")
+        raise InputError(
+            f"{source or model}: its run is not beside it, so nothing can craft; name one with --source RUN, or --attack clean"
+        )
     for short in {entry.name for entry in attacks if entry.reach < entry.eps}:
-        say(f"{short}: {steps} steps of {alpha:g} uV cannot reach eps {eps:g} uV; add steps or a larger --alpha")
+        say(
+            f"{short}: {steps} steps of {alpha:g} uV cannot reach eps {eps:g} uV; add steps or a larger --alpha"
+        )
     trained_on = subject.run.config["options"] if subject.run else {}
     dataset = load_dataset(
-        data or trained_on.get("data"), labels=labels or (Path(trained_on["labels"]) if not data and trained_on.get("labels") else None)
+        data or trained_on.get("data"),
+        labels=labels or (Path(trained_on["labels"]) if not data and trained_on.get("labels") else None),
     )
     if dataset.window != subject.window or dataset.classes != subject.classes:
-        raise InputError(f"{model}: takes {subject.window} samples of classes {subject.classes}, the data have {dataset.window} and {dataset.classes}")
+        raise InputError(
+            f"{model}: takes {subject.window} samples of classes {subject.classes}, the data have {dataset.window} and {dataset.classes}"
+        )
     index, which = records_to_judge(subject, dataset, part=part)
     if limit is not None and limit < len(index):
         index = stratified(dataset.labels, index, limit, seed=seed)
@@ -91,9 +125,22 @@ def command(
     say(f"data: {dataset.source}, {which}")
     own = crafter is None or subject.run is None or crafter.weights_sha256 == subject.run.weights_sha256
     result = evaluate(
-        subject, dataset, index, attacks, source=crafter, situation="II" if own else "I", seed=seed, title=subject.run.config["defense"] if subject.run else model.name
+        subject,
+        dataset,
+        index,
+        attacks,
+        source=crafter,
+        situation="II" if own else "I",
+        seed=seed,
+        title=subject.run.config["defense"] if subject.run else model.name,
     )
-    report = {"model": str(model), "data": dataset.source, "n": len(index), "profile": profile, **summary(result)}
+    report = {
+        "model": str(model),
+        "data": dataset.source,
+        "n": len(index),
+        "profile": profile,
+        **summary(result),
+    }
     emit("evaluate", report, partial(_table, report, dataset.classes), as_json=as_json)
 
 
@@ -109,7 +156,11 @@ def _table(report: dict[str, Any], classes: tuple[str, ...]) -> str:
     lines.append(f"{'worst case':<34}{_rate(worst['accuracy']):<26}{_rate(worst['f1']):<26}")
     for row in report["attacks"]:
         lines += ["", f"{_name(row)}: true class by row, predicted by column"]
-        lines.append(f"{'':<8}" + "".join(f"{name:>7}" for name in classes) + f"{'recall':>26}{'precision':>26}{'F1':>8}")
+        lines.append(
+            f"{'':<8}"
+            + "".join(f"{name:>7}" for name in classes)
+            + f"{'recall':>26}{'precision':>26}{'F1':>8}"
+        )
         for name, counts in zip(classes, row["confusion"], strict=True):
             about = row["classes"][name]
             lines.append(

@@ -35,15 +35,20 @@ def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, log: lis
 def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     """Load the newest whole checkpoint into model and optimiser; the log so far, empty where there is none.
 
-    A checkpoint that cannot be read is passed over for the one before it.
+    A checkpoint that cannot be read, or is another network's, is passed over for the one before it.
     """
+    shapes = _shapes(model.state_dict())
     for entry in sorted((run / FOLDER).glob("epoch-*.json"), reverse=True):
         try:
             log: list[dict[str, Any]] = read_json(entry)
             tensors = load_tensors(entry.with_suffix(".safetensors"))
-            model.load_state_dict(_part(tensors, "model."))
-        except (InputError, RuntimeError):
+        except InputError:
             continue
+        weights = _part(tensors, "model.")
+        # Looked at first: load_state_dict leaves a network half overwritten where it fails.
+        if _shapes(weights) != shapes:
+            continue
+        model.load_state_dict(weights)
         states: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in _part(tensors, "optimizer.").items():
             number, field = name.split(".", 1)
@@ -61,3 +66,7 @@ def remove(run: Path) -> None:
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in tensors.items()}

@@ -48,7 +48,7 @@ class TrainConfig:
         defense(self.defense)
         _require(self.preset in PRESETS, "preset", self.preset, f"one of {', '.join(PRESETS)}")
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        _require(self.batch >= 1, "batch", self.batch, "at least 1")
+        _require(self.batch >= 2, "batch", self.batch, "at least 2 (batch normalisation)")
         _require(self.learning_rate > 0, "learning-rate", self.learning_rate, "above 0")
         _require(self.weight_decay >= 0, "weight-decay", self.weight_decay, "at least 0")
         _require(self.optimizer in ("adam", "adamw"), "optimizer", self.optimizer, "adam or adamw")
@@ -63,7 +63,7 @@ class TrainConfig:
         _require(self.kernels in KERNELS, "kernels", self.kernels, f"one of {', '.join(KERNELS)}")
         _require(0 <= self.mix <= 1, "mix", self.mix, "between 0 and 1")
         _require(0 < self.temperature < math.inf, "temperature", self.temperature, "above 0")
-        _require(self.seed >= 0, "seed", self.seed, "at least 0")
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number of at most 63 bit, at least 0")
 
     def to_dict(self) -> dict[str, Any]:
         """Field name to value, ready for JSON."""
@@ -126,10 +126,11 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
         str: isinstance(value, str),
         bool: isinstance(value, bool),
         int: isinstance(value, int) and not isinstance(value, bool),
-        float: number and not math.isnan(value),
+        float: number and math.isfinite(value),
     }[kind]
     if not good:
-        raise InputError(f"{name} = {value!r}: {kind.__name__} needed")
+        needed = {str: "text", bool: "true or false", int: "a whole number", float: "a finite number"}[kind]
+        raise InputError(f"{name} = {value!r}: {needed} needed")
     return float(value) if kind is float else value
 
 

@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,14 +148,26 @@ def _claim(job: Job, settings: dict[str, Any]) -> Path | None:
 
 
 def _teacher(job: Job, config: TrainConfig) -> Run:
-    wanted = Job(**{**vars(job), "config": config, "out": default_folder(config, job.out.parent)})
+    wanted = replace(job, config=config, out=default_folder(config, job.out.parent))
     identity = _identity(run_config(wanted))
     for entry in sorted(job.out.parent.glob(f"*/{CONFIG}")):
         if is_finished(entry.parent) and _identity(read_json(entry)) == identity:
             job.say(f"teacher: {entry.parent} (finished, same data and settings)")
             return load_run(entry.parent)
+    wanted = replace(wanted, out=_vacant(wanted.out, identity, reserved=job.out))
     job.say(f"teacher: training {config.defense} first, in {wanted.out}")
     return load_run(train(wanted))
+
+
+def _vacant(folder: Path, identity: str, *, reserved: Path) -> Path:
+    """The folder, or with a number behind it where it is reserved or holds a run of another identity."""
+    number, candidate = 1, folder
+    while candidate == reserved or (
+        is_run(candidate) and _identity(read_json(candidate / CONFIG)) != identity
+    ):
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
 
 
 def _identity(config: Any) -> str:

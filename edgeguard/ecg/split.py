@@ -89,12 +89,17 @@ def split_from(dataset: Dataset, config: dict[str, Any]) -> Split:
 
 
 def oversample(dataset: Dataset, index: np.ndarray) -> np.ndarray:
-    """`index` with the extra copies of rare classes appended (for training records only)."""
-    extra = [
-        np.repeat(index[dataset.labels[index] == dataset.classes.index(name)], copies)
-        for name, copies in COPIES.items()
-        if name in dataset.classes
-    ]
+    """`index` with the extra copies of rare classes appended (for training records only).
+
+    No class is copied beyond the size of the largest one: balanced records stay as they are.
+    """
+    labels = dataset.labels[index]
+    largest = np.bincount(labels).max()
+    extra = []
+    for name, copies in COPIES.items():
+        members = index[labels == dataset.classes.index(name)] if name in dataset.classes else index[:0]
+        room = largest // len(members) - 1 if len(members) else 0
+        extra.append(np.repeat(members, min(copies, room)))
     return np.concatenate([index, *extra])
 
 

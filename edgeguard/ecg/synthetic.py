@@ -41,15 +41,19 @@ def synthesise(
     morphology = draw_morphology(rng, wide=rhythm.wide)
     ecg = beats(rng, rhythm, morphology, samples, sampling_rate)
     ecg = noise.front_end(ecg + _background(rng, samples, sampling_rate), sampling_rate)
-    share = rng.uniform(0.55, 1) if label == "~" else max(0.0, rng.uniform(-0.15, 0.3))
+    share = rng.uniform(0.55, 1) if label == "~" else max(0.0, rng.uniform(-0.15, 0.35))
     if share > 0:
         storm = noise.front_end(_storm(rng, samples, sampling_rate), sampling_rate)
-        level = (_around(rng, 2.7, 0.35) if label == "~" else _around(rng, 1.5, 0.7)) * ecg.std() / storm.std()
+        level = (
+            (_around(rng, 2.2, 0.35) if label == "~" else _around(rng, 1.5, 0.7)) * ecg.std() / storm.std()
+        )
         ecg += level * noise.spells(rng, samples, sampling_rate, share) * storm
     if label == "~":
-        ecg *= _around(rng, 190, 0.45) / ecg.std()
+        ecg *= _around(rng, 178, 0.45) / ecg.std()
     if rng.random() < 0.15:
-        knocks = noise.motion(rng, samples, sampling_rate, _around(rng, 2200, 0.3), 3 / duration, (0.04, 0.12))
+        knocks = noise.motion(
+            rng, samples, sampling_rate, _around(rng, 2200, 0.3), 3 / duration, (0.04, 0.12)
+        )
         ecg += noise.front_end(knocks, sampling_rate)
     return np.rint(ecg).astype(np.float32)
 
@@ -61,8 +65,8 @@ def _background(rng: np.random.Generator, samples: int, sampling_rate: float) ->
     """What every recording has, however good."""
     return (
         noise.baseline_wander(rng, samples, sampling_rate, _around(rng, 60, 0.6))
-        + noise.muscle(rng, samples, sampling_rate, _around(rng, 11, 0.8))
-        + noise.mains(rng, samples, sampling_rate, _around(rng, 4, 0.8))
+        + noise.muscle(rng, samples, sampling_rate, _around(rng, 5, 0.9))
+        + noise.mains(rng, samples, sampling_rate, _around(rng, 3, 0.8))
     )
 
 

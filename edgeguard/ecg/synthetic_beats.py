@@ -43,11 +43,11 @@ class Morphology:
 
 def draw_morphology(rng: np.random.Generator, *, wide: bool = False) -> Morphology:
     """A random lead: angles and widths around table I of McSharry et al., log-normal heights, either polarity."""
-    lead = 850 * np.exp(0.4 * rng.standard_normal())
+    lead = 820 * np.exp(0.4 * rng.standard_normal())
     sign = -1.0 if rng.random() < 0.2 else 1.0
     r = sign * lead
     stretch = rng.uniform(0.75, 1.15)
-    p = Wave(0.0, rng.uniform(0.14, 0.22), sign * np.clip(65 * np.exp(0.4 * rng.standard_normal()), 30, 150))
+    p = Wave(0.0, rng.uniform(0.14, 0.22), sign * np.clip(57 * np.exp(0.4 * rng.standard_normal()), 30, 150))
     slur = rng.uniform(2.0, 2.8) if wide else 1.0
     qrs = (
         Wave(-0.2 * stretch * slur, 0.07 * stretch * slur, -r * rng.uniform(0, 0.2)),
@@ -72,7 +72,7 @@ def draw_morphology(rng: np.random.Generator, *, wide: bool = False) -> Morpholo
             Wave(rng.uniform(0.5, 0.7), rng.uniform(0.2, 0.3), -ectopic * rng.uniform(0.2, 0.7)),
         ),
         ventricular_t=_t_wave(rng, -ectopic * rng.uniform(0.2, 0.45)),
-        fibrillation=np.clip(40 * np.exp(0.4 * rng.standard_normal()), 18, 110),
+        fibrillation=np.clip(35 * np.exp(0.4 * rng.standard_normal()), 18, 110),
         variation=rng.uniform(0.02, 0.06),
         breathing=(rng.uniform(0, 0.15), rng.uniform(0.2, 0.32)),
     )

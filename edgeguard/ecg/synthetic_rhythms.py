@@ -37,7 +37,7 @@ def normal(rng: np.random.Generator, duration: float) -> Rhythm:
 
 def atrial_fibrillation(rng: np.random.Generator, duration: float) -> Rhythm:
     """Independent log-normal RR intervals without P waves; mean rate 60 to 130 beats a minute."""
-    mean, spread = 60 / rng.uniform(60, 130), rng.uniform(0.06, 0.22)
+    mean, spread = 60 / rng.uniform(60, 130), rng.uniform(0.05, 0.18)
     count = int((duration + 2 * _LEAD_IN) / mean * 1.5) + 8
     rr = mean * np.exp(spread * rng.standard_normal(count) - spread**2 / 2)
     qrs = np.cumsum(np.maximum(rr, 0.3)) - _LEAD_IN

@@ -73,7 +73,18 @@ def portfolio(
         else:
             after = _STRICT_STEPS if name == "sap" else 0
             attacks += [
-                Attack(name, eps, 2.5 * eps / _STRICT_STEPS, _STRICT_STEPS, after, loss, kernels, "loop", start, True)
+                Attack(
+                    name,
+                    eps,
+                    2.5 * eps / _STRICT_STEPS,
+                    _STRICT_STEPS,
+                    after,
+                    loss,
+                    kernels,
+                    "loop",
+                    start,
+                    True,
+                )
                 for loss in ("ce", "margin")
                 for start in (False, True)
             ]

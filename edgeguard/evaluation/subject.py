@@ -49,21 +49,40 @@ def open_subject(path: Path) -> Subject:
         run = load_run(path)
         config = run.config
         return Subject(
-            str(path), _torch_judge(run.model), tuple(config["classes"]), config["window"], run, config["data"], config["split"], False
+            str(path),
+            _torch_judge(run.model),
+            tuple(config["classes"]),
+            config["window"],
+            run,
+            config["data"],
+            config["split"],
+            False,
         )
     if not path.is_file():
         raise InputError(f"{path}: neither a run folder nor an ONNX file; check the path")
     file = open_model(path, threads=torch.get_num_threads())
     about = file.metadata
     return Subject(
-        str(path), file.labels, file.classes, file.window, parent_run(path, about.parent_sha256), about.data, about.split, True
+        str(path),
+        file.labels,
+        file.classes,
+        file.window,
+        parent_run(path, about.parent_sha256),
+        about.data,
+        about.split,
+        True,
     )
 
 
 def parent_run(file: Path, weights_sha256: str | None) -> Run | None:
     """The run in the file's folder whose weights the file was exported from."""
     weights = file.parent / WEIGHTS
-    if weights_sha256 and is_run(file.parent) and weights.is_file() and sha256_file(weights) == weights_sha256:
+    if (
+        weights_sha256
+        and is_run(file.parent)
+        and weights.is_file()
+        and sha256_file(weights) == weights_sha256
+    ):
         return load_run(file.parent)
     return None
 
@@ -85,10 +104,15 @@ def records_to_judge(subject: Subject, dataset: Dataset, *, part: str) -> tuple[
         known = _trained_names(subject)
         seen = np.array([i for i, name in enumerate(dataset.names) if name in known], np.int64)
     if part == "all":
-        return everything, f"all {len(everything)} records, {len(seen)} of them seen in training or validation"
+        return (
+            everything,
+            f"all {len(everything)} records, {len(seen)} of them seen in training or validation",
+        )
     unseen = np.setdiff1d(everything, seen)
     if len(unseen) == 0:
-        raise InputError(f"{dataset.source}: the model has seen every record; give other data, or --split all")
+        raise InputError(
+            f"{dataset.source}: the model has seen every record; give other data, or --split all"
+        )
     left_out = f", {len(seen)} seen ones left out" if len(seen) else ""
     return unseen, f"{len(unseen)} {'test' if same else 'unseen'} records{left_out}"
 
@@ -108,5 +132,3 @@ def _torch_judge(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
         return model(torch.from_numpy(ecg).to(device)).argmax(1).cpu().numpy()
 
     return judge
-
-

@@ -77,8 +77,10 @@ def draw_query_curve(traces: Sequence[Trace], budget: int, path: Path, *, title:
 
 def _draw_distance(axes: Any, grid: np.ndarray, l2: np.ndarray) -> None:
     low, median, high = _finite([_quantiles(l2.T, share) for share in (0.25, 0.5, 0.75)])
-    axes.fill_between(grid, low, high, color=_COLOURS[1], alpha=0.2, linewidth=0, label="quartiles")
-    axes.plot(grid, median, color=_COLOURS[0], linewidth=1.8, label="median")
+    axes.fill_between(
+        grid, low, high, color=_COLOURS[1], alpha=0.2, linewidth=0, step="post", label="quartiles"
+    )
+    axes.plot(grid, median, color=_COLOURS[0], linewidth=1.8, drawstyle="steps-post", label="median")
     axes.set(ylabel="L2 distance, microvolts", title="distance of the nearest adversarial record")
     if np.isfinite(median).any():
         axes.set_yscale("log")
@@ -89,9 +91,22 @@ def _draw_success(axes: Any, grid: np.ndarray, linf: np.ndarray) -> None:
     for eps, colour in zip(EPS_UV, _COLOURS, strict=True):
         fooled = (linf <= eps).sum(axis=1)
         rates = [rate(int(count), linf.shape[1]) for count in fooled]
-        axes.plot(grid, [r["value"] for r in rates], color=colour, linewidth=1.8, label=f"within {eps} µV")
+        axes.plot(
+            grid,
+            [r["value"] for r in rates],
+            color=colour,
+            linewidth=1.8,
+            drawstyle="steps-post",
+            label=f"within {eps} µV",
+        )
         axes.fill_between(
-            grid, [r["low"] for r in rates], [r["high"] for r in rates], color=colour, alpha=0.12, linewidth=0
+            grid,
+            [r["low"] for r in rates],
+            [r["high"] for r in rates],
+            color=colour,
+            alpha=0.12,
+            linewidth=0,
+            step="post",
         )
     axes.set(
         ylabel="share of records fooled", ylim=(0, 1.02), title="success by L-inf radius, 95 % intervals"

@@ -119,6 +119,20 @@ def test_rejected_proposals_leave_the_state_where_it_was() -> None:
     assert all(np.linalg.norm(p) <= np.linalg.norm(start) * (1 + 1e-5) for p, _ in asked)
 
 
+def test_the_random_step_keeps_its_lower_bound() -> None:
+    """A model that rejects everything drives the step down to the bound and no further."""
+    original, start = np.zeros((1, T), np.float32), np.full((1, T), 100, np.float32)
+    options = BoundaryOptions(bisections=0, check_every=1, smallest_spherical_step=0.15)
+    walk = boundary_walk(original, np.ones((1, T), bool), start[None], np.random.default_rng(0), options)
+    answers = iter([True])
+    points = [point for point, _ in drive(walk, lambda point: next(answers, False), 200)][1:]
+    cosines = np.array([np.vdot(p, start) / np.linalg.norm(p) / np.linalg.norm(start) for p in points])
+    steps = np.sqrt(1 / cosines**2 - 1)
+    assert steps[0] == pytest.approx(0.5, rel=1e-4)
+    assert steps[-1] == pytest.approx(0.15, rel=1e-3)
+    assert steps.min() > 0.149
+
+
 def test_bisection_finds_a_flat_boundary() -> None:
     """The model is fooled beyond 30 of 100: ten halvings locate that within 100 / 1024."""
     original, start = np.zeros((1, T), np.float32), np.full((1, T), 100, np.float32)

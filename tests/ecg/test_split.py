@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edgeguard.ecg.dataset import Dataset, build
 from edgeguard.ecg.record import CLASSES, Record
-from edgeguard.ecg.split import oversample, split, split_from
+from edgeguard.ecg.split import oversample, split, split_from, stratified
 from edgeguard.errors import InputError
 
 
@@ -98,7 +98,25 @@ def test_impossible_splits_are_refused(options: dict[str, object], message: str)
 
 
 def test_rare_classes_get_one_and_five_extra_copies():
-    dataset = make((6, 5, 4, 3))
+    dataset = make((60, 8, 10, 6))
     index = np.flatnonzero(np.arange(len(dataset)) % 2 == 0)
     drawn = Counter(oversample(dataset, index).tolist())
     assert drawn == {i: {0: 1, 1: 2, 2: 1, 3: 6}[int(dataset.labels[i])] for i in index}
+
+
+def test_no_class_is_copied_beyond_the_largest():
+    balanced = make((7, 7, 7, 7))
+    assert np.array_equal(oversample(balanced, np.arange(28)), np.arange(28))
+    nearly = make((10, 6, 10, 3))
+    counts = np.bincount(nearly.labels[oversample(nearly, np.arange(29))])
+    assert counts.tolist() == [10, 6, 10, 9]
+
+
+def test_stratified_keeps_proportions_and_is_seeded():
+    labels = np.repeat([0, 1, 2], [60, 30, 10])
+    index = np.arange(100)
+    drawn = stratified(labels, index, 20, seed=1)
+    assert np.bincount(labels[drawn]).tolist() == [12, 6, 2]
+    assert np.array_equal(drawn, stratified(labels, index, 20, seed=1))
+    assert not np.array_equal(drawn, stratified(labels, index, 20, seed=2))
+    assert np.array_equal(stratified(labels, index, 200), index)

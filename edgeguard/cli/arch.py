@@ -1,0 +1,61 @@
+"""edgeguard arch."""
+
+from functools import partial
+from typing import Any
+
+import click
+
+from edgeguard.cli.output import emit, json_option
+from edgeguard.errors import InputError
+
+
+@click.command("arch")
+@click.argument("name", required=False, metavar="[NAME|MODULE:FACTORY]")
+@click.option("--window", type=int, default=9000, show_default=True, help="Samples of one input, at 300 Hz.")
+@json_option
+def command(name: str | None, window: int, as_json: bool) -> None:
+    """What a network costs and sees: one architecture, or all that have a name."""
+    from edgeguard.models import ARCHITECTURES
+
+    if window < 1:
+        raise InputError(f"--window {window}: at least 1 sample needed")
+    rows = [_figures(arch, window) for arch in ([name] if name else ARCHITECTURES)]
+    emit("arch", {"window": window, "architectures": rows}, partial(_table, rows, window), as_json=as_json)
+
+
+def _figures(arch: str, window: int) -> dict[str, Any]:
+    from edgeguard.ecg.record import SAMPLING_RATE
+    from edgeguard.models import build, cost
+
+    model = build(arch, window=window, seed=0)
+    try:
+        found = cost(model, window=window)
+    except RuntimeError as error:
+        raise InputError(f"--window {window}: too short for {arch}; give more samples") from error
+    field = found.receptive_field
+    return {
+        "name": arch,
+        **vars(found),
+        "receptive_field_seconds": None if field is None else field / SAMPLING_RATE,
+    }
+
+
+def _table(rows: list[dict[str, Any]], window: int) -> str:
+    width = max(len("network"), *(len(row["name"]) for row in rows))
+    lines = [
+        f"{'network':<{width}}  parameters      MMAC     receptive field  stride  features",
+    ]
+    for row in rows:
+        field = _or_dash(row["receptive_field"], "{:,}")
+        if row["receptive_field"] is not None:
+            field += f" ({row['receptive_field_seconds']:.1f} s)"
+        lines.append(
+            f"{row['name']:<{width}}{row['parameters']:>12,}{row['macs'] / 1e6:>10,.1f}{field:>20}"
+            f"{_or_dash(row['stride']):>8}{_or_dash(row['features']):>10}"
+        )
+    lines += ["", f"MMAC: million multiply-accumulates a window of {window:,} samples; the rest in samples."]
+    return "\n".join(lines)
+
+
+def _or_dash(value: int | None, form: str = "{}") -> str:
+    return "-" if value is None else form.format(value)

@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgeguard.errors import InputError
+from edgeguard.models.registry import ARCHITECTURES, DEFAULT_ARCHITECTURE, build
+
+OWN = """
+import torch
+from torch import nn
+
+def good(classes):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes)) if classes > 9 else nn.Sequential(
+        nn.Conv1d(1, classes, 5), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+
+def three(classes):
+    return nn.Sequential(nn.Conv1d(1, 3, 5), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+
+def long(classes):
+    return nn.Conv1d(1, classes, 5)
+
+def wide(classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(77, classes))
+
+def text(classes):
+    return "a network"
+
+def nothing():
+    return good(4)
+
+class Odd(nn.Module):
+    def forward(self, ecg):
+        return {"logits": ecg}["probabilities"]
+
+def odd(classes):
+    return Odd()
+
+number = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a user's module."""
+    (tmp_path / "registry_own.py").write_text(OWN)
+    (tmp_path / "registry_broken.py").write_text("def good(classes:\n")
+    (tmp_path / "registry_raising.py").write_text("raise RuntimeError('no licence')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_the_default_is_one_of_them():
+    assert DEFAULT_ARCHITECTURE == "edge-m" and set(ARCHITECTURES) == {"edge-m", "edge-s", "cnn13"}
+
+
+def test_the_seed_decides_the_weights_and_nothing_else():
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first, again, other = (build("edge-s", seed=seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["stem.weight"], other["stem.weight"])
+
+
+def test_without_a_seed_the_global_generator_is_used():
+    weights = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        weights.append(build("edge-s").state_dict()["stem.weight"])
+    assert torch.equal(*weights)
+
+
+def test_a_network_of_ones_own(own: Path):
+    assert build("registry_own:good", classes=3, window=40)(torch.zeros(2, 1, 40)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("arch", "message"),
+    [
+        ("edge-x", "--arch edge-x: unknown; choose edge-m, edge-s, cnn13 or module:factory"),
+        ("registry_none:good", "cannot be imported .*No module named 'registry_none'"),
+        ("registry_own:nobody", "cannot be imported .*nobody"),
+        ("registry_own:", "cannot be imported"),
+        (":good", "cannot be imported"),
+        ("registry_broken:good", "cannot be imported"),
+        ("registry_raising:good", "cannot be imported .*no licence"),
+        ("registry_own:number", "the factory fails"),
+        ("registry_own:nothing", "the factory fails"),
+        ("registry_own:three", r"returns \[2, 3\] for an input of \[2, 1, 60\], needed \[2, 4\]"),
+        ("registry_own:long", r"returns \[2, 4, 56\]"),
+        ("registry_own:wide", r"fails on an input of \[2, 1, 60\]"),
+        ("registry_own:odd", r"fails on an input of \[2, 1, 60\] .*probabilities"),
+        ("registry_own:text", "returned str, a torch.nn.Module is needed"),
+    ],
+)
+def test_what_is_no_network_is_refused_in_one_line(own: Path, arch: str, message: str):
+    with pytest.raises(InputError, match=message) as caught:
+        build(arch, window=60)
+    assert str(caught.value).startswith(f"--arch {arch}: ") and "\n" not in str(caught.value)

@@ -82,8 +82,8 @@ def export_run(
         _require(checks)
         made = [fp32]
         if int8:
-            say(f"calibrating on {calibration} training windows")
             chosen = _spread(dataset, split.train, calibration, seed)
+            say(f"calibrating on {len(chosen)} training windows")
             quantised = quantize(graph, _batches(dataset, chosen), step=step, exclude=exclude)
             about = {"method": "minmax", "windows": len(chosen), "seed": seed, "exclude": list(exclude)}
             file = Path(staging) / f"{stem}-int8.onnx"

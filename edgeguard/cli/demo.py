@@ -34,14 +34,14 @@ from edgeguard.cli.output import emit, json_option, say
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
-    default=32,
+    default=48,
     show_default=True,
     help="Records under black-box attack.",
 )
 @click.option(
     "--queries",
     type=click.IntRange(min=1),
-    default=300,
+    default=1000,
     show_default=True,
     help="Labels that it asks a record.",
 )

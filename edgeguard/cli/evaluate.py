@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options
+from edgeguard.cli.options import data_options, trained_on
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.errors import InputError
 
@@ -86,6 +86,8 @@ def command(
             raise InputError(f"--{option} {value}: choose {' or '.join(known)}")
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: at least 1 needed")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: at least 0 needed")
     attacks = portfolio(
         tuple(name.strip() for name in attack.split(",") if name.strip()),
         profile=profile,
@@ -100,7 +102,8 @@ def command(
         model = newest_run()
         say(f"run: {model}")
     subject = open_subject(model)
-    crafter = open_subject(source).run if source else subject.run
+    crafting = open_subject(source) if source else subject
+    crafter = crafting.run
     if crafter is None and any(entry.name != "clean" for entry in attacks):
         raise InputError(
             f"{source or model}: its run is not beside it, so nothing can craft; name one with --source RUN, or --attack clean"
@@ -109,21 +112,20 @@ def command(
         say(
             f"{short}: {steps} steps of {alpha:g} uV cannot reach eps {eps:g} uV; add steps or a larger --alpha"
         )
-    trained_on = subject.run.config["options"] if subject.run else {}
-    dataset = load_dataset(
-        data or trained_on.get("data"),
-        labels=labels or (Path(trained_on["labels"]) if not data and trained_on.get("labels") else None),
-    )
-    if dataset.window != subject.window or dataset.classes != subject.classes:
-        raise InputError(
-            f"{model}: takes {subject.window} samples of classes {subject.classes}, the data have {dataset.window} and {dataset.classes}"
-        )
+    spec, reference = trained_on(subject.run.config["options"] if subject.run else {}, data, labels)
+    dataset = load_dataset(spec, labels=reference)
+    for taker in (subject, crafting):
+        if dataset.window != taker.window or dataset.classes != taker.classes:
+            raise InputError(
+                f"{taker.name}: takes {taker.window} samples of classes {','.join(taker.classes)}, "
+                f"{dataset.source} has {dataset.window} of {','.join(dataset.classes)}; name a model for these data"
+            )
     index, which = records_to_judge(subject, dataset, part=part)
     if limit is not None and limit < len(index):
         index = stratified(dataset.labels, index, limit, seed=seed)
         which += f", {limit} of them"
     say(f"data: {dataset.source}, {which}")
-    own = crafter is None or subject.run is None or crafter.weights_sha256 == subject.run.weights_sha256
+    own = crafter is None or crafter.weights_sha256 == subject.weights_sha256
     result = evaluate(
         subject,
         dataset,
@@ -148,7 +150,7 @@ def _table(report: dict[str, Any], classes: tuple[str, ...]) -> str:
     lines = [
         f"{report['model']} on {report['n']} records of {report['data']}, profile {report['profile']}",
         "",
-        f"{'attack':<34}{'accuracy':<26}{'F1':<26}",
+        f"{'attack, n = ' + str(report['n']):<34}{'accuracy [95 %]':<26}{'F1 [95 %]':<26}",
     ]
     for row in report["attacks"]:
         lines.append(f"{_name(row):<34}{_rate(row['accuracy']):<26}{_rate(row['f1']):<26}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options
+from edgeguard.cli.options import data_options, trained_on
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.errors import InputError
 
@@ -38,7 +38,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Export RUN (default: the newest finished run under runs/) to ONNX, checked against the network."""
-    if input_step <= 0:
+    if not 0 < input_step < float("inf"):
         raise InputError(f"--input-step {input_step}: above 0 microvolts needed")
     if calibration < 1:
         raise InputError(f"--calibration {calibration}: at least 1 window needed")
@@ -50,7 +50,7 @@ def command(
         run = newest_run()
         say(f"run: {run}")
     loaded = load_run(run)
-    dataset = run_data(loaded.config, data, labels)
+    dataset = _run_data(loaded.config, data, labels)
     result = export_run(
         loaded,
         dataset,
@@ -65,15 +65,12 @@ def command(
     emit("export", summary(result), partial(_table, summary(result)), as_json=as_json)
 
 
-def run_data(config: dict[str, Any], data: str | None, labels: Path | None) -> Any:
+def _run_data(config: dict[str, Any], data: str | None, labels: Path | None) -> Any:
     """The data set that a run was trained on; InputError where another one is there."""
     from edgeguard.ecg.sources import load_dataset
 
-    options = config["options"]
-    named = data or options.get("data")
-    if labels is None and data is None and options.get("labels"):
-        labels = Path(options["labels"])
-    dataset = load_dataset(named, labels=labels)
+    spec, reference = trained_on(config["options"], data, labels)
+    dataset = load_dataset(spec, labels=reference)
     if dataset.fingerprint != config["data"]["fingerprint"]:
         raise InputError(
             f"{dataset.source}: not the data that the run was trained on ({config['data']['source']}); name them with --data"

@@ -27,6 +27,13 @@ def data_options(function: F) -> F:
     )(function)
 
 
+def trained_on(options: dict[str, Any], data: str | None, labels: Path | None) -> tuple[str | None, Path | None]:
+    """(--data, --labels) as given, or where no data are named those of a run's options."""
+    if data is not None:
+        return data, labels
+    return options.get("data"), labels or (Path(options["labels"]) if options.get("labels") else None)
+
+
 def _apply_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     """Values of the file become the command's defaults, so that an option on the command line still wins."""
     if path is None:

@@ -72,6 +72,8 @@ def command(
     from edgeguard.runtime.files import read_json
 
     config = make_config(**options)
+    if split_seed < 0:
+        raise InputError(f"--split-seed {split_seed}: at least 0 needed")
     dataset = load_dataset(data, labels=labels)
     say(f"data: {dataset.source}, {len(dataset)} records")
     names = read_lines(test_records) if test_records else None

@@ -19,6 +19,7 @@ from edgeguard.defenses.trainer import Fitted, Judge, fit, logits_of
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split, oversample
 from edgeguard.errors import InputError
+from edgeguard.models.registry import build
 from edgeguard.models.run import CONFIG, METRICS, WEIGHTS, Run, is_finished, is_run, load_run, save_tensors
 from edgeguard.runtime.files import read_json, write_bytes, write_json
 
@@ -63,6 +64,8 @@ def train(job: Job) -> Path:
 
     Raises InputError when the folder holds another run, or an unfinished one and `resume` is not set.
     """
+    # A network that cannot be built is refused before anything is written or a teacher trained.
+    build(job.config.arch, classes=len(job.dataset.classes), window=job.dataset.window, seed=job.config.seed)
     settings = run_config(job)
     if finished := _claim(job, settings):
         return finished

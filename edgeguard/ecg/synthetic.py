@@ -8,9 +8,14 @@ from edgeguard.ecg import synthetic_noise as noise
 from edgeguard.ecg import synthetic_rhythms as rhythms
 from edgeguard.ecg.record import CLASSES, SAMPLING_RATE, Record
 from edgeguard.ecg.synthetic_beats import beats, draw_morphology
+from edgeguard.errors import InputError
 
-VERSION = 1
+VERSION = 2
 """Rises with every change of the records, so that a cache of older ones is not taken for these."""
+
+_RHYTHMS = {"N": rhythms.normal, "A": rhythms.atrial_fibrillation, "O": rhythms.other}
+_RANGE = 10_000
+"""Microvolts at which the recorder's converter saturates."""
 
 
 def generate(
@@ -35,30 +40,40 @@ def generate(
 def synthesise(
     label: str, rng: np.random.Generator, *, duration: float = 30.0, sampling_rate: float = SAMPLING_RATE
 ) -> np.ndarray:
-    """One recording of a class, of any length: float32 [round(duration * sampling_rate)], whole microvolts."""
+    """One recording of a class, of any length from 2 s to hours.
+
+    A usable recording (N, A, O) has storms of noise in at most 30 % of its time. In one of the class ~ they
+    cover more than half, and the whole is scaled to the loudness of usable recordings.
+
+    Returns:
+        float32 [round(duration * sampling_rate)], whole microvolts.
+
+    Raises:
+        InputError: unknown label, less than 2 s, or less than 100 Hz (the recorder's band ends at 40 Hz).
+    """
+    if label not in CLASSES:
+        raise InputError(f"synthetic: label {label!r} is none of {', '.join(CLASSES)}")
+    if duration < 2 or sampling_rate < 100:
+        raise InputError(
+            f"synthetic: {duration:g} s at {sampling_rate:g} Hz; ask for at least 2 s and 100 Hz"
+        )
     samples = round(duration * sampling_rate)
-    rhythm = _RHYTHMS[label if label != "~" else CLASSES[rng.integers(3)]](rng, duration)
-    morphology = draw_morphology(rng, wide=rhythm.wide)
-    ecg = beats(rng, rhythm, morphology, samples, sampling_rate)
+    rhythm = _RHYTHMS.get(label, _any_rhythm)(rng, duration)
+    ecg = beats(rng, rhythm, draw_morphology(rng, wide=rhythm.wide), samples, sampling_rate)
     ecg = noise.front_end(ecg + _background(rng, samples, sampling_rate), sampling_rate)
-    share = rng.uniform(0.55, 1) if label == "~" else max(0.0, rng.uniform(-0.15, 0.35))
-    if share > 0:
-        storm = noise.front_end(_storm(rng, samples, sampling_rate), sampling_rate)
-        level = (
-            (_around(rng, 2.2, 0.35) if label == "~" else _around(rng, 1.5, 0.7)) * ecg.std() / storm.std()
-        )
-        ecg += level * noise.spells(rng, samples, sampling_rate, share) * storm
     if label == "~":
+        ecg += _storms(rng, ecg.std() * _around(rng, 2.2, 0.35), rng.uniform(0.55, 1), samples, sampling_rate)
         ecg *= _around(rng, 178, 0.45) / ecg.std()
+    elif (share := rng.uniform(-0.15, 0.3)) > 0:
+        ecg += _storms(rng, ecg.std() * _around(rng, 1.5, 0.7), share, samples, sampling_rate)
     if rng.random() < 0.15:
-        knocks = noise.motion(
-            rng, samples, sampling_rate, _around(rng, 2200, 0.3), 3 / duration, (0.04, 0.12)
-        )
+        knocks = noise.motion(rng, samples, sampling_rate, _around(rng, 2200, 0.3), 0.1, (0.04, 0.12))
         ecg += noise.front_end(knocks, sampling_rate)
-    return np.rint(ecg).astype(np.float32)
+    return np.rint(np.clip(ecg, -_RANGE, _RANGE)).astype(np.float32)
 
 
-_RHYTHMS = {"N": rhythms.normal, "A": rhythms.atrial_fibrillation, "O": rhythms.other}
+def _any_rhythm(rng: np.random.Generator, duration: float) -> rhythms.Rhythm:
+    return list(_RHYTHMS.values())[rng.integers(len(_RHYTHMS))](rng, duration)
 
 
 def _background(rng: np.random.Generator, samples: int, sampling_rate: float) -> np.ndarray:
@@ -68,6 +83,14 @@ def _background(rng: np.random.Generator, samples: int, sampling_rate: float) ->
         + noise.muscle(rng, samples, sampling_rate, _around(rng, 5, 0.9))
         + noise.mains(rng, samples, sampling_rate, _around(rng, 3, 0.8))
     )
+
+
+def _storms(
+    rng: np.random.Generator, level: float, share: float, samples: int, sampling_rate: float
+) -> np.ndarray:
+    """Noise of root mean square `level` in spells that cover a `share` of the time."""
+    storm = noise.front_end(_storm(rng, samples, sampling_rate), sampling_rate)
+    return level / storm.std() * noise.spells(rng, samples, sampling_rate, share) * storm
 
 
 def _storm(rng: np.random.Generator, samples: int, sampling_rate: float) -> np.ndarray:

@@ -1,9 +1,10 @@
 """The dynamical ECG model of McSharry, Clifford, Tarassenko and Smith 2003 (IEEE TBME 50(3):289-294).
 
-The model's state runs round a limit cycle once a beat; Gaussian events at fixed angles of it drive the ECG z:
-dz/dt = -sum_i a_i (angle - angle_i) exp(-(angle - angle_i)^2 / (2 b_i^2)) - (z - z0). Within a beat the angle is linear
-in time, so that each term is the derivative of a Gaussian in time and the equation a first-order filter: it is solved
-directly instead of step by step.
+The model's state runs round a limit cycle once a beat; Gaussian events at fixed angles drive the ECG z:
+dz/dt = -sum_i a_i (angle - angle_i) exp(-(angle - angle_i)^2 / (2 b_i^2)) - (z - z0).
+Within a beat the angle is linear in time, so that each term is the derivative of a Gaussian in time and the
+equation a first-order filter: it is solved directly, not step by step. T waves are stretched by the
+square root of RR (Bazett).
 """
 
 from dataclasses import dataclass
@@ -16,8 +17,7 @@ from edgeguard.ecg.synthetic_rhythms import Rhythm
 
 @dataclass(frozen=True)
 class Wave:
-    """One event: angle in radians after the R peak (2 pi = one second at RR = 1 s), width b in radians, height in
-    microvolts."""
+    """One event: angle after R and width b in radians (2 pi is 1 s at RR = 1 s), height in microvolts."""
 
     angle: float
     width: float
@@ -26,7 +26,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Morphology:
-    """How one heart looks in one lead: the events of a conducted and of a ventricular beat, and how they vary."""
+    """How one heart looks in one lead: events of conducted and of ventricular beats, and how they vary."""
 
     p: Wave
     qrs: tuple[Wave, ...]
@@ -42,25 +42,25 @@ class Morphology:
 
 
 def draw_morphology(rng: np.random.Generator, *, wide: bool = False) -> Morphology:
-    """A random lead: angles and widths around table I of McSharry et al., log-normal heights, either polarity."""
+    """A random lead: angles and widths around table I of the paper, log-normal heights, either polarity."""
     lead = 820 * np.exp(0.4 * rng.standard_normal())
     sign = -1.0 if rng.random() < 0.2 else 1.0
     r = sign * lead
     stretch = rng.uniform(0.75, 1.15)
-    p = Wave(0.0, rng.uniform(0.14, 0.22), sign * np.clip(57 * np.exp(0.4 * rng.standard_normal()), 30, 150))
+    p = Wave(0.0, rng.uniform(0.14, 0.22), sign * _between(30, 70, 150, rng))
     slur = rng.uniform(2.0, 2.8) if wide else 1.0
-    qrs = (
+    qrs: tuple[Wave, ...] = (
         Wave(-0.2 * stretch * slur, 0.07 * stretch * slur, -r * rng.uniform(0, 0.2)),
         Wave(0.0, 0.07 * stretch * slur, r),
         Wave(
             0.22 * stretch * slur,
             0.08 * stretch * slur,
-            -r * rng.choice([rng.uniform(0, 0.3), rng.uniform(0.3, 0.9)]),
+            -r * rng.uniform(0, 0.95) ** 2,
         ),
     )
     if wide:
         qrs += (Wave(rng.uniform(0.25, 0.35), 0.12, r * rng.uniform(0.3, 0.7)),)
-    height = sign * np.clip(160 * np.exp(0.5 * rng.standard_normal()), 40, 500)
+    height = sign * _between(40, 160, 500, rng)
     height *= -1 if wide or rng.random() < 0.12 else 1
     ectopic = rng.choice([-1, 1]) * lead * rng.uniform(0.8, 1.6)
     return Morphology(
@@ -72,7 +72,7 @@ def draw_morphology(rng: np.random.Generator, *, wide: bool = False) -> Morpholo
             Wave(rng.uniform(0.5, 0.7), rng.uniform(0.2, 0.3), -ectopic * rng.uniform(0.2, 0.7)),
         ),
         ventricular_t=_t_wave(rng, -ectopic * rng.uniform(0.2, 0.45)),
-        fibrillation=np.clip(35 * np.exp(0.4 * rng.standard_normal()), 18, 110),
+        fibrillation=_between(18, 45, 110, rng),
         variation=rng.uniform(0.02, 0.06),
         breathing=(rng.uniform(0, 0.15), rng.uniform(0.2, 0.32)),
     )
@@ -117,9 +117,14 @@ def fibrillatory_wave(
         2 * np.pi * slow * time + rng.uniform(0, 2 * np.pi)
     )
     phase += rng.uniform(0, 2 * np.pi)
-    wave = sum(np.sin(k * phase) / k for k in (1, 2, 3))
+    wave = np.sin(phase) + np.sin(2 * phase) / 2 + np.sin(3 * phase) / 3
     swell = 1 + rng.uniform(0.2, 0.5) * np.sin(2 * np.pi * slower * time + rng.uniform(0, 2 * np.pi))
     return height / 1.6 * swell * wave
+
+
+def _between(low: float, median: float, high: float, rng: np.random.Generator) -> float:
+    """A log-normal draw, clipped."""
+    return float(np.clip(median * np.exp(0.4 * rng.standard_normal()), low, high))
 
 
 def _t_wave(rng: np.random.Generator, height: float) -> tuple[Wave, ...]:
@@ -138,6 +143,8 @@ def _drive(
     sampling_rate: float,
 ) -> None:
     """Add one event of every beat to dz/dt, in microvolts a second, within 5 widths of its centre."""
+    if len(times) == 0:
+        return
     depth, breathing = morphology.breathing
     height = wave.height * (1 + morphology.variation * rng.standard_normal(len(times)))
     height *= 1 + depth * np.sin(2 * np.pi * breathing * times)
@@ -145,8 +152,6 @@ def _drive(
         wave.width / (2 * np.pi) * stretch * (1 + morphology.variation / 2 * rng.standard_normal(len(times)))
     )
     centre = times + wave.angle / (2 * np.pi) * stretch + 0.002 * rng.standard_normal(len(times))
-    if len(times) == 0:
-        return
     reach = int(np.ceil(5 * width.max() * sampling_rate))
     at = np.rint(centre * sampling_rate).astype(int)[:, None] + np.arange(-reach, reach + 1)
     offset = at / sampling_rate - centre[:, None]

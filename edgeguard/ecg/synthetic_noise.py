@@ -1,4 +1,6 @@
-"""What an electrode adds to an ECG: baseline wander, muscle, mains, motion, lost contact. All in microvolts."""
+"""What an electrode adds to an ECG, in microvolts: baseline wander, muscle, mains, motion, lost contact."""
+
+from functools import cache
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -33,23 +35,24 @@ def motion(
     rate: float,
     widths: tuple[float, float] = (0.03, 0.4),
 ) -> np.ndarray:
-    """About `rate` bumps a second in groups of four, log-normal heights around `level`, of the given widths in s."""
+    """About `rate` bumps a second in groups of four, log-normal heights around `level`, widths in seconds."""
     out = np.zeros(samples)
     duration = samples / sampling_rate
     for start in rng.uniform(0, duration, rng.poisson(rate * duration / 4)):
         count = 1 + rng.poisson(3)
         centres = start + rng.exponential(0.5, count).cumsum() - 0.5
-        spreads = np.exp(rng.uniform(*np.log(widths), count))
+        spreads = np.exp(rng.uniform(np.log(widths[0]), np.log(widths[1]), count))
         heights = rng.choice([-1, 1], count) * level * np.exp(0.6 * rng.standard_normal(count))
         for centre, spread, height in zip(centres, spreads, heights, strict=True):
-            low, high = (int(np.clip((centre + k * spread) * sampling_rate, 0, samples)) for k in (-4, 4))
+            low = max(0, int((centre - 4 * spread) * sampling_rate))
+            high = max(0, min(samples, int((centre + 4 * spread) * sampling_rate)))
             offset = np.arange(low, high) / sampling_rate - centre
             out[low:high] += height * np.exp(-(offset**2) / (2 * spread**2))
     return out
 
 
 def friction(rng: np.random.Generator, samples: int, sampling_rate: float, level: float) -> np.ndarray:
-    """Noise of root mean square `level` in a random octave or two between 1 and 32 Hz, swelling and fading."""
+    """Noise of root mean square `level` in a random octave or two from 1 Hz up, swelling and fading."""
     low = 2 ** rng.uniform(0, 3.5)
     swell = np.exp(0.4 * _band(rng, samples, sampling_rate, 0.05, 0.6))
     return level * swell * _band(rng, samples, sampling_rate, low, low * 2 ** rng.uniform(0.7, 2))
@@ -74,18 +77,27 @@ def spells(rng: np.random.Generator, samples: int, sampling_rate: float, share: 
 
 def front_end(ecg: np.ndarray, sampling_rate: float) -> np.ndarray:
     """The band of a hand-held recorder: 0.5 to 40 Hz."""
-    ecg = sosfilt(butter(1, 0.5, "highpass", fs=sampling_rate, output="sos"), ecg)
-    return sosfilt(butter(2, 40, "lowpass", fs=sampling_rate, output="sos"), ecg)
+    return sosfilt(_front_end_filter(sampling_rate), ecg)
+
+
+@cache
+def _front_end_filter(sampling_rate: float) -> np.ndarray:
+    return np.concatenate(
+        [
+            butter(1, 0.5, "highpass", fs=sampling_rate, output="sos"),
+            butter(2, 40, "lowpass", fs=sampling_rate, output="sos"),
+        ]
+    )
 
 
 def _band(
     rng: np.random.Generator, samples: int, sampling_rate: float, low: float, high: float
 ) -> np.ndarray:
-    """Gaussian noise of unit variance in a band."""
-    high = min(high, 0.45 * sampling_rate)
+    """Gaussian noise of unit variance in a band, or at the slowest frequency that fits a short record."""
     frequency = np.fft.rfftfreq(samples, 1 / sampling_rate)
+    high = max(min(high, 0.45 * sampling_rate), frequency[1])
     inside = (frequency >= low) & (frequency <= high)
     spectrum = np.zeros(len(frequency), complex)
     count = inside.sum()
     spectrum[inside] = rng.standard_normal(count) + 1j * rng.standard_normal(count)
-    return np.fft.irfft(spectrum, samples) * samples / (2 * np.sqrt(max(1, count)))
+    return np.fft.irfft(spectrum, samples) * samples / (2 * np.sqrt(count))

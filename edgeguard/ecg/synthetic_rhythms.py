@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _LEAD_IN = 2.0
-"""Seconds of rhythm before the first and after the last sample, so that no wave is cut at an end of the record."""
+"""Seconds of rhythm before the first and after the last sample, so that no wave is missing at an end."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ _OTHER: tuple[Callable[[np.random.Generator, float], Rhythm], ...] = (
 def _sinus(rng: np.random.Generator, duration: float, rate: float) -> np.ndarray:
     """Firing times of the sinus node at a mean `rate` in beats a minute.
 
-    The instantaneous RR interval has the bimodal spectrum of McSharry et al. 2003, section II-C: Gaussians at 0.1 Hz
-    (Mayer waves) and near 0.25 Hz (respiration); its inverse is integrated, and each whole number is a beat.
+    The instantaneous RR interval has the bimodal spectrum of McSharry et al. 2003: Gaussians at 0.1 Hz (Mayer
+    waves) and near 0.25 Hz (respiration). Its inverse is integrated, and each whole number is a beat.
     """
     step = 0.25
     span = duration + 2 * _LEAD_IN

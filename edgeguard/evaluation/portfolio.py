@@ -55,6 +55,8 @@ def portfolio(
 
     Raises InputError for an unknown attack or profile, or a value out of range.
     """
+    if not names:
+        raise InputError(f"--attack: names none; choose from {', '.join(ATTACKS)}")
     for name in names:
         if name not in ATTACKS:
             raise InputError(f"--attack {name}: unknown; choose from {', '.join(ATTACKS)}")

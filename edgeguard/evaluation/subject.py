@@ -30,6 +30,7 @@ class Subject:
         window: samples it takes.
         run: the torch run that it is, or that it was exported from; None where that is not at hand.
         data, split: what it was trained on, from its config or metadata; None where unknown.
+        weights_sha256: of the run that it is, or that its file says it was exported from; None where unknown.
         is_file: judged by ONNX Runtime; adversarial records are rounded to whole ADC codes first.
     """
 
@@ -40,6 +41,7 @@ class Subject:
     run: Run | None
     data: dict[str, Any] | None
     split: dict[str, Any] | None
+    weights_sha256: str | None
     is_file: bool
 
 
@@ -56,6 +58,7 @@ def open_subject(path: Path) -> Subject:
             run,
             config["data"],
             config["split"],
+            run.weights_sha256,
             False,
         )
     if not path.is_file():
@@ -70,6 +73,7 @@ def open_subject(path: Path) -> Subject:
         parent_run(path, about.parent_sha256),
         about.data,
         about.split,
+        about.parent_sha256,
         True,
     )
 

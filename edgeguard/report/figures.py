@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,8 +18,8 @@ COLOURS = ("#c0392b", "#1f618d", "#b9770e", "#117864")
 """One a network, in the order given."""
 
 _GRID = "#ecf0f1"
-_NEAR_UV = (50, 200)
-"""L-inf radii of the query curves."""
+_NEAR_UV = 200
+"""L-inf radius within which a record counts as fooled."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,7 @@ def draw_robustness(
 def draw_query_curves(traces: Mapping[str, Sequence[Trace]], budget: int, path: Path) -> None:
     """Write a PNG: how near a black-box attack comes to each network's records, against labels asked.
 
-    Left the median L2 distance with its quartiles, right the share fooled within two L-inf radii with 95 %
-    bands.
+    Left the median L2 distance with its quartiles, right the share fooled within 200 uV with its 95 % band.
 
     Args:
         traces: network -> what the attack found on each record; a network without any is left out.
@@ -147,13 +146,14 @@ def draw_query_curves(traces: Mapping[str, Sequence[Trace]], budget: int, path: 
         if found:
             reached = np.array([[trace.at(int(queries)) for trace in found] for queries in grid])
             _draw_distance(near, grid, reached[..., 0], f"{name}, n = {len(found)}", colour)
-            _draw_success(share, grid, reached[..., 1], name, colour)
+            _draw_success(share, grid, reached[..., 1], colour)
     near.set(ylabel="L2 distance, µV")
     near.set_title("nearest adversarial record: median and quartiles", fontsize=10)
-    share.set(ylabel="share of records fooled", ylim=(0, 1))
-    share.set_title("success by L-inf radius, 95 % intervals", fontsize=10)
+    share.set(ylabel="share of records", ylim=(0, 1))
+    share.set_title(f"fooled within {_NEAR_UV} µV (L-inf), 95 % intervals", fontsize=10)
     for axes in (near, share):
         axes.set(xscale="log", xlabel="labels asked a record", xlim=(1, max(budget, 2)))
+        _plain_numbers(axes.xaxis)
         axes.grid(color=_GRID, linewidth=0.8)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8.5)
@@ -165,24 +165,31 @@ def _draw_distance(axes: Any, grid: np.ndarray, l2: np.ndarray, label: str, colo
     """L2 distances [len(grid), records]; where a quantile is infinite, nothing is drawn."""
     quartiles = np.quantile(l2, (0.25, 0.5, 0.75), axis=1, method="higher")
     low, median, high = np.where(np.isfinite(quartiles), quartiles, np.nan)
-    axes.fill_between(grid, low, high, color=colour, alpha=0.16, linewidth=0)
-    axes.plot(grid, median, color=colour, linewidth=1.8, label=label)
+    axes.fill_between(grid, low, high, color=colour, alpha=0.16, linewidth=0, step="post")
+    axes.plot(grid, median, color=colour, linewidth=1.8, drawstyle="steps-post", label=label)
     if np.isfinite(median).any():
         axes.set_yscale("log")
+        _plain_numbers(axes.yaxis)
 
 
-def _draw_success(axes: Any, grid: np.ndarray, linf: np.ndarray, name: str, colour: str) -> None:
+def _draw_success(axes: Any, grid: np.ndarray, linf: np.ndarray, colour: str) -> None:
     """L-inf distances [len(grid), records]."""
-    for radius, line in zip(_NEAR_UV, ("-", (0, (4, 2))), strict=True):
-        rates = [rate(int(fooled), linf.shape[1]) for fooled in (linf <= radius).sum(axis=1)]
-        value, low, high = ([r[key] for r in rates] for key in ("value", "low", "high"))
-        axes.fill_between(grid, low, high, color=colour, alpha=0.1, linewidth=0)
-        axes.plot(
-            grid, value, color=colour, linewidth=1.8, linestyle=line, label=f"{name}, within {radius} µV"
-        )
+    rates = [rate(int(fooled), linf.shape[1]) for fooled in (linf <= _NEAR_UV).sum(axis=1)]
+    value, low, high = ([r[key] for r in rates] for key in ("value", "low", "high"))
+    axes.fill_between(grid, low, high, color=colour, alpha=0.16, linewidth=0, step="post")
+    axes.plot(grid, value, color=colour, linewidth=1.8, drawstyle="steps-post")
 
 
-def _figure(width: float, height: float, *, layout: str | None = "constrained") -> Any:
+def _plain_numbers(axis: Any) -> None:
+    """1, 2, 5, 10 and so on along a logarithmic axis, instead of powers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Any:
     """A white figure of that many inches, drawn without a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -199,6 +206,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _plain(axes: Any) -> None:
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8.5)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgeguard.attacks.gradient import crafting, pgd, sap, uniform_start
+from edgeguard.attacks.gradient import crafting, pgd, sap, uniform_start, with_restarts
 from edgeguard.attacks.losses import cross_entropy, margin
 from edgeguard.attacks.smoothing import smoothing_taps
 
@@ -310,3 +310,38 @@ def test_random_starts_fill_the_ball_and_follow_their_generator():
     assert first.abs().max() <= 10 and first.max() > 9.9 and first.min() < -9.9
     assert abs(float(first.mean())) < 0.3 and abs(float(first.std()) - 20 / 12**0.5) < 0.2
     assert not torch.equal(first, uniform_start(ecg, 10, torch.Generator().manual_seed(4)))
+
+
+def test_restarts_keep_each_records_strongest_run(
+    network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]
+):
+    ecg, labels, _ = batch
+    options = dict(eps=60.0, alpha=40.0, steps=2)
+    draws = torch.Generator().manual_seed(5)
+    runs = [pgd(network, *batch, **options)]
+    runs += [pgd(network, *batch, **options, start=uniform_start(ecg, 60.0, draws)) for _ in range(4)]
+    values = torch.stack([losses_of(network, each, labels) for each in runs])
+    strongest = with_restarts(
+        pgd, network, *batch, restarts=4, generator=torch.Generator().manual_seed(5), **options
+    )
+    assert len(set(values.argmax(0).tolist())) > 1
+    for row, best in enumerate(values.argmax(0)):
+        assert torch.equal(strongest[row], runs[best][row])
+    alone = with_restarts(pgd, network, *batch, restarts=0, generator=torch.Generator(), **options)
+    assert torch.equal(alone, runs[0])
+
+
+def test_restarts_pass_their_options_on_and_leave_the_network_alone(
+    network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]
+):
+    modes, state = [m.training for m in network.modules()], network.body[1].running_mean.clone()
+    options = dict(eps=8.0, alpha=4.0, steps=1, smooth_steps=2, kernels="zip5", loss=margin)
+    none = with_restarts(sap, network, *batch, restarts=0, generator=torch.Generator(), **options)
+    assert torch.equal(none, sap(network, *batch, **options))
+    some = with_restarts(
+        sap, network, *batch, restarts=2, generator=torch.Generator().manual_seed(0), **options
+    )
+    delta = some - batch[0]
+    assert delta.abs().max() <= 8 + 1e-3 and not delta[~batch[2]].any()
+    assert [m.training for m in network.modules()] == modes
+    assert torch.equal(network.body[1].running_mean, state)

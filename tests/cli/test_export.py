@@ -1,0 +1,89 @@
+"""edgeguard export: from a run to checked files, or to one line."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+
+from edgeguard.ecg.sources import load_dataset
+from edgeguard.export import parity
+from edgeguard.runtime.session import open_model
+
+Call = Callable[..., Result]
+Refused = Callable[[Result], str]
+OnlyJson = Callable[[Result], dict[str, Any]]
+
+
+def models(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.glob("*.onnx"))
+
+
+def test_the_newest_run_becomes_two_files(edgeguard: Call, own_run: Path, waves: Path, only_json: OnlyJson):
+    result = edgeguard("export", "--int8", "--calibration", 24, "--json")
+    report = only_json(result)
+    assert f"run: {own_run}" in result.stderr and "calibrating on 24 training windows" in result.stderr
+    assert report["schema"] == "edgeguard.export/1"
+    assert {"fp32", "int8", "streaming", "bytes", "parity", "census"} <= set(report)
+    assert models(own_run) == ["none-edge-s-fp32.onnx", "none-edge-s-int8.onnx"]
+    assert report["fp32"] == str(own_run / "none-edge-s-fp32.onnx") and report["streaming"] is None
+    for form in ("fp32", "int8"):
+        assert report["bytes"][form] == Path(report[form]).stat().st_size
+    assert all(check["holds"] and "figure" in check for check in report["parity"].values())
+    assert report["census"]["QLinearConv"] == 9
+    dataset = load_dataset(str(waves))
+    labels = open_model(report["int8"]).labels(dataset.batch(np.arange(80))[0])
+    assert (labels == dataset.labels).mean() > 0.5
+    evaluated = only_json(
+        edgeguard("evaluate", report["int8"], "--attack", "clean,pgd", "--steps", 2, "--limit", 4, "--json")
+    )
+    assert [a["situation"] for a in evaluated["attacks"]] == [None, "II"]
+
+
+def test_people_read_sizes_parity_and_operators(edgeguard: Call, own_run: Path):
+    result = edgeguard("export", own_run, "--out", "files")
+    assert result.exit_code == 0 and models(Path("files")) == ["none-edge-s-fp32.onnx"]
+    assert "files/none-edge-s-fp32.onnx" in result.stdout and "bytes)" in result.stdout
+    assert "torch_fp32: " in result.stdout and "operators" in result.stdout
+    assert models(own_run) == []
+
+
+def test_without_parity_nothing_is_written(
+    edgeguard: Call, own_run: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(parity, "LOGIT_TOLERANCE", -1.0)
+    message = refused(edgeguard("export", own_run, "--out", "files"))
+    assert "export refused: torch_fp32 does not hold" in message and "nothing was written" in message
+    assert not Path("files").exists() and models(own_run) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--input-step", "0"], "--input-step 0.0: above 0 microvolts needed"),
+        (["--input-step", "nan"], "--input-step nan: above 0 microvolts needed"),
+        (["--input-step", "inf"], "--input-step inf: above 0 microvolts needed"),
+        (["--calibration", "0"], "--calibration 0: at least 1 window needed"),
+        (["--data", "nowhere"], "nowhere: no such file or folder"),
+        (["--data", "synthetic:8"], "synthetic:8: not the data that the run was trained on"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(
+    edgeguard: Call, own_run: Path, refused: Refused, options: list[str], message: str
+):
+    assert message in refused(edgeguard("export", own_run, "--int8", *options))
+    assert models(own_run) == []
+
+
+def test_a_spoilt_run_is_refused_in_one_line(edgeguard: Call, own_run: Path, refused: Refused):
+    weights = own_run / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    assert "weights.safetensors: cannot be read" in refused(edgeguard("export", own_run))
+    weights.unlink()
+    assert "weights.safetensors is missing; finish the run" in refused(edgeguard("export", own_run))
+    assert "no finished run; make one with edgeguard train" in refused(edgeguard("export"))
+    os.makedirs("empty")
+    assert "empty: no run folder" in refused(edgeguard("export", "empty"))

@@ -1,0 +1,84 @@
+"""A linear network, of which every attack's outcome can be computed by hand."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgeguard.ecg.dataset import Dataset, build
+from edgeguard.ecg.record import CLASSES, Record
+from edgeguard.models.run import Run, save_tensors
+from edgeguard.runtime.files import write_json
+
+WINDOW = 120
+
+
+class Balance(nn.Module):
+    """Logits N = w x, A = -w x; O and ~ are out of reach. Whole weights, so that float32 is exact."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        weight = np.random.default_rng(seed).integers(-3, 4, WINDOW)
+        self.weight = nn.Parameter(torch.from_numpy(np.where(weight == 0, 1, weight)).float() / 128)
+
+    def forward(self, ecg: Tensor) -> Tensor:
+        z = ecg[:, 0] @ self.weight
+        return torch.stack([z, -z, torch.full_like(z, -1e6), torch.full_like(z, -1e6)], 1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def networks() -> Iterator[None]:
+    """`balance_network:make`."""
+    module = ModuleType("balance_network")
+    module.make = lambda classes: Balance()  # type: ignore[attr-defined]
+    sys.modules["balance_network"] = module
+    yield
+    del sys.modules["balance_network"]
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    """90 records of N and A in whole microvolts, a third of them padded."""
+    rng = np.random.default_rng(1)
+    records = [
+        Record(
+            f"R{number:02d}",
+            rng.integers(-60, 61, WINDOW - (number % 3 == 0) * 31).astype(np.float32),
+            label="NA"[number % 2],
+        )
+        for number in range(90)
+    ]
+    return build("noise", records, window=WINDOW)
+
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, dataset: Dataset) -> MakeRun:
+    """A run folder of a linear network; keyword arguments go into its config."""
+
+    def make(name: str = "run", *, seed: int = 0, **config: Any) -> Run:
+        model = Balance(seed).eval()
+        settings = {
+            "defense": "none",
+            "arch": "balance_network:make",
+            "classes": list(CLASSES),
+            "window": WINDOW,
+            "options": {},
+            "data": {"fingerprint": dataset.fingerprint, "source": "noise"},
+            "split": {"seed": 0, "fractions": [0.8, 0.1, 0.1], "test_records": None},
+            **config,
+        }
+        write_json(tmp_path / name / "config.json", settings)
+        write_json(tmp_path / name / "metrics.json", {})
+        save_tensors(tmp_path / name / "weights.safetensors", model.state_dict())
+        return Run(tmp_path / name, settings, model)
+
+    return make

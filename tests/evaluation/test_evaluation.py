@@ -1,0 +1,164 @@
+"""Accuracy under attack of a linear network, against its closed form."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeguard.attacks.smoothing import smoothing_taps
+from edgeguard.ecg.dataset import Dataset
+from edgeguard.evaluation import evaluate as module
+from edgeguard.evaluation.evaluate import Evaluation, Judged, craft, evaluate, summary
+from edgeguard.evaluation.metrics import confusion_matrix
+from edgeguard.evaluation.portfolio import Attack, portfolio
+from edgeguard.evaluation.subject import Subject, open_subject
+from edgeguard.models.run import Run
+
+MakeRun = Callable[..., Run]
+
+
+def weight(run: Run) -> np.ndarray:
+    return next(run.model.parameters()).detach().numpy().astype(float)
+
+
+def smoothed(row: np.ndarray) -> np.ndarray:
+    return np.convolve(row, smoothing_taps(), mode="same")
+
+
+def perturbation(run: Run, dataset: Dataset, record: int, attack: Attack) -> np.ndarray:
+    """Closed form: what a signed-gradient attack of enough steps ends at, float64 [T]."""
+    real = dataset.mask(np.array([record]))[0, 0]
+    away = -weight(run) if dataset.labels[record] == 0 else weight(run)
+    if attack.name == "pgd":
+        return attack.reach * np.sign(away) * real
+    return smoothed(attack.eps * np.sign(smoothed(away * real) * real)) * real
+
+
+def expected(run: Run, source: Run, dataset: Dataset, index: np.ndarray, attack: Attack) -> np.ndarray:
+    """Classes that `run` gives to records attacked on `source`."""
+    out = []
+    for record in index:
+        ecg = dataset.batch(np.array([record]))[0][0, 0].astype(float)
+        if attack.name != "clean":
+            ecg = ecg + perturbation(source, dataset, record, attack)
+        out.append(0 if weight(run) @ ecg >= 0 else 1)
+    return np.array(out)
+
+
+ATTACKS = [
+    *portfolio(("clean", "pgd", "sap"), eps=4, steps=20, smooth_steps=20),
+    Attack("pgd", eps=20, alpha=1, steps=3, loss="margin"),
+]
+
+
+@pytest.mark.parametrize("source", ["own", "other"])
+def test_predictions_are_those_of_the_closed_form(make_run: MakeRun, dataset: Dataset, source: str):
+    run, index = make_run(), np.arange(3, 90)
+    other = run if source == "own" else make_run("other", seed=5)
+    result = evaluate(
+        open_subject(run.path), dataset, index, ATTACKS, source=other, situation="II" if other is run else "I"
+    )
+    np.testing.assert_array_equal(result.labels, dataset.labels[index])
+    for entry, attack in zip(result.judged, ATTACKS, strict=True):
+        assert entry.attack == attack
+        assert entry.situation == (None if attack.name == "clean" else "II" if source == "own" else "I")
+        np.testing.assert_array_equal(entry.predicted, expected(run, other, dataset, index, attack))
+    fooled = [(entry.predicted != result.judged[0].predicted).sum() for entry in result.judged[1:]]
+    assert min(fooled) > 0
+
+
+def test_a_transferred_attack_is_weaker_than_ones_own(make_run: MakeRun, dataset: Dataset):
+    run, other, index = make_run(), make_run("other", seed=5), np.arange(90)
+    subject = open_subject(run.path)
+    attack = portfolio(("pgd",), eps=4)
+    rights = []
+    for source, situation in ((run, "II"), (other, "I")):
+        result = evaluate(subject, dataset, index, attack, source=source, situation=situation)
+        rights.append((result.judged[0].predicted == result.labels).sum())
+    assert rights[0] < rights[1]
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_results_do_not_depend_on_the_batch(
+    make_run: MakeRun, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, batch: int
+):
+    run, index = make_run(), np.arange(0, 90, 8)
+    attacks = portfolio(("clean", "pgd", "sap"), profile="strict", eps=3)
+    subject = open_subject(run.path)
+    whole = evaluate(subject, dataset, index, attacks, source=run, situation="II")
+    monkeypatch.setattr(module, "_BATCH", batch)
+    parts = evaluate(subject, dataset, index, attacks, source=run, situation="II")
+    for first, second in zip(whole.judged, parts.judged, strict=True):
+        np.testing.assert_array_equal(first.predicted, second.predicted)
+
+
+def test_a_records_random_start_is_its_own(make_run: MakeRun, dataset: Dataset):
+    run = make_run()
+    attack = Attack("pgd", eps=10, alpha=0, steps=1, random_start=True)
+    together = craft(run, dataset, np.array([4, 9, 30]), attack, seed=2)
+    np.testing.assert_array_equal(craft(run, dataset, np.array([30]), attack, seed=2), together[2:])
+    clean, mask, _ = dataset.batch(np.array([4, 9, 30]))
+    delta = together - clean
+    assert np.abs(delta).max() <= 10 + 1e-3 and np.abs(delta).max() > 9 and not delta[~mask].any()
+    assert not np.array_equal(delta[0], delta[1])
+    assert not np.array_equal(together, craft(run, dataset, np.array([4, 9, 30]), attack, seed=3))
+
+
+def test_a_file_is_given_whole_codes_and_clean_records_as_they_are(make_run: MakeRun, dataset: Dataset):
+    run = make_run()
+    shifted = replace(dataset, windows=dataset.windows.astype(np.float32) + 0.25)
+    seen: list[np.ndarray] = []
+
+    def judge(ecg: np.ndarray) -> np.ndarray:
+        seen.append(ecg)
+        return np.zeros(len(ecg), np.int64)
+
+    index, attacks = np.arange(6), portfolio(("clean", "sap"), eps=7)
+    subject = open_subject(run.path)
+    for is_file in (False, True):
+        seen.clear()
+        given: Subject = replace(subject, judge=judge, is_file=is_file)
+        evaluate(given, shifted, index, attacks, source=run, situation="II")
+        clean, attacked = seen
+        np.testing.assert_array_equal(clean, shifted.batch(index)[0])
+        crafted = craft(run, shifted, index, attacks[1])
+        np.testing.assert_array_equal(attacked, np.rint(crafted) if is_file else crafted)
+
+
+def judged(*rows: list[int], labels: list[int]) -> Evaluation:
+    entries = [Judged(Attack(f"a{i}"), "II", np.array(row)) for i, row in enumerate(rows)]
+    return Evaluation(("N", "A", "O", "~"), np.array(labels), entries)
+
+
+def test_the_worst_case_is_taken_record_by_record():
+    evaluation = judged([0, 1, 3, 3, 0], [0, 2, 2, 1, 0], [2, 3, 2, 3, 0], labels=[0, 1, 2, 3, 1])
+    assert evaluation.worst_case().tolist() == [2, 2, 3, 1, 0]
+    report = summary(evaluation)
+    assert report["worst_case"]["accuracy"]["value"] == 0
+    assert [row["accuracy"]["value"] for row in report["attacks"]] == [0.6, 0.4, 0.4]
+    assert evaluation.labels.tolist() == [0, 1, 2, 3, 1]
+
+
+def test_a_summary_has_the_keys_of_the_contract():
+    predicted, labels = [0, 0, 1, 2, 2, 3, 0], [0, 0, 1, 1, 2, 3, 3]
+    report = summary(judged(predicted, labels=labels))
+    assert set(report) == {"attacks", "worst_case"} and set(report["worst_case"]) == {"accuracy", "f1"}
+    row: dict[str, Any] = report["attacks"][0]
+    contract = ["name", "situation", "eps_uv", "steps", "smooth_steps", "loss", "accuracy", "f1", "confusion"]
+    assert set(contract) <= set(row)
+    assert row["confusion"] == confusion_matrix(np.array(labels), np.array(predicted), 4).tolist()
+    for rate in (row["accuracy"], row["f1"], report["worst_case"]["accuracy"], report["worst_case"]["f1"]):
+        assert set(rate) == {"value", "low", "high", "n"} and rate["n"] == 7
+        assert rate["low"] <= rate["value"] <= rate["high"]
+    assert report["worst_case"]["accuracy"] == row["accuracy"]
+    assert row["classes"]["A"]["recall"]["value"] == 0.5 and row["classes"]["A"]["precision"]["value"] == 1
+    assert row["classes"]["N"]["precision"]["n"] == 3 and row["classes"]["~"]["f1"] == pytest.approx(2 / 3)
+
+
+def test_a_class_that_nobody_is_has_no_scores():
+    row = summary(judged([0, 0], labels=[0, 0]))["attacks"][0]
+    assert math.isnan(row["classes"]["O"]["f1"]) and row["classes"]["O"]["recall"]["n"] == 0
+    assert row["f1"]["value"] == 1

@@ -1,0 +1,66 @@
+import math
+from itertools import product
+
+import pytest
+
+from edgeguard.errors import InputError
+from edgeguard.evaluation.portfolio import Attack, portfolio
+
+
+def test_the_paper_profile_is_as_published():
+    assert portfolio(("clean", "pgd", "sap")) == [
+        Attack("clean"),
+        Attack("pgd", eps=10, alpha=1, steps=20, smooth_steps=0, loss="ce"),
+        Attack("sap", eps=10, alpha=1, steps=20, smooth_steps=40, loss="ce"),
+    ]
+    assert all(not a.random_start and not a.best and a.mask_at == "loop" for a in portfolio(("pgd", "sap")))
+
+
+def test_the_paper_profile_takes_other_values():
+    (attack,) = portfolio(("sap",), eps=5, alpha=2, steps=7, smooth_steps=3, kernels="zip5", mask_at="end")
+    assert attack == Attack("sap", 5, 2, 7, 3, kernels="zip5", mask_at="end")
+
+
+def test_the_strict_profile_is_fixed():
+    """PGD and SAP, CE and margin, two starts, 40 steps of 2.5 eps / 40, best iterate, inner mask."""
+    attacks = portfolio(
+        ("clean", "pgd", "sap"), profile="strict", alpha=9, steps=1, smooth_steps=1, mask_at="end"
+    )
+    assert attacks[0] == Attack("clean")
+    assert len(set(attacks[1:])) == len(attacks[1:]) == 8
+    assert {(a.name, a.loss, a.random_start) for a in attacks[1:]} == set(
+        product(("pgd", "sap"), ("ce", "margin"), (False, True))
+    )
+    for attack in attacks[1:]:
+        assert (attack.eps, attack.alpha, attack.steps, attack.best) == (10, 0.625, 40, True)
+        assert attack.smooth_steps == (40 if attack.name == "sap" else 0)
+        assert attack.mask_at == "loop" and attack.reach == attack.eps
+    assert {a.alpha for a in portfolio(("pgd",), profile="strict", eps=25)} == {2.5 * 25 / 40}
+
+
+def test_how_far_the_steps_reach():
+    assert Attack("pgd", eps=25, alpha=1, steps=20).reach == 20
+    assert Attack("pgd", eps=5, alpha=1, steps=20).reach == 5
+    assert Attack("sap", eps=25, alpha=1, steps=10, smooth_steps=40).reach == 25
+    assert Attack("pgd", eps=25, alpha=1, steps=2, random_start=True).reach == 25
+    assert Attack("clean").reach == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (("clean", "fgsm"), {}, "--attack fgsm: unknown; choose from clean, pgd, sap"),
+        ((), {}, "--attack: names none; choose from clean, pgd, sap"),
+        (("pgd",), {"profile": "lax"}, "--profile lax: unknown; choose paper or strict"),
+        (("pgd",), {"eps": -1.0}, "--eps -1: at least 0 needed"),
+        (("pgd",), {"eps": math.nan}, "--eps nan: at least 0 needed"),
+        (("pgd",), {"eps": math.inf}, "--eps inf: at least 0 needed"),
+        (("pgd",), {"alpha": -1.0}, "--alpha -1: at least 0 needed"),
+        (("pgd",), {"steps": -1}, "--steps -1: at least 0 needed"),
+        (("sap",), {"smooth_steps": -2}, "--smooth-steps -2: at least 0 needed"),
+    ],
+)
+def test_what_is_no_attack_is_refused(names: tuple[str, ...], options: dict, message: str):
+    with pytest.raises(InputError) as caught:
+        portfolio(names, **options)
+    assert str(caught.value) == message

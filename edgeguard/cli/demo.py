@@ -29,7 +29,7 @@ from edgeguard.cli.output import emit, json_option, say
     help="Synthetic records; a tenth is the test part.",
 )
 @click.option(
-    "--epochs", type=click.IntRange(min=1), default=6, show_default=True, help="Of every training stage."
+    "--epochs", type=click.IntRange(min=1), default=12, show_default=True, help="Of every training stage."
 )
 @click.option(
     "--samples",

@@ -57,7 +57,7 @@ class DemoOptions:
     """
 
     records: int = 2400
-    epochs: int = 6
+    epochs: int = 12
     samples: int = 48
     queries: int = 1000
     seed: int = 0

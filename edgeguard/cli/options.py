@@ -40,7 +40,7 @@ def _apply_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> 
         return
     values = _read_config(path)
     names = {p.name: p for p in ctx.command.params if p.name}
-    for name, value in values.items():
+    for name in values:
         key = name.replace("-", "_")
         if key not in names or key in ("config", "as_json"):
             raise InputError(

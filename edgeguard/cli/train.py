@@ -68,7 +68,7 @@ def command(
     from edgeguard.ecg.sources import load_dataset
     from edgeguard.ecg.split import split
     from edgeguard.evaluation.metrics import scores
-    from edgeguard.models.run import METRICS, is_finished
+    from edgeguard.models.run import METRICS
     from edgeguard.runtime.files import read_json
 
     config = make_config(**options)
@@ -81,7 +81,7 @@ def command(
         config,
         dataset,
         split(dataset, seed=split_seed, test_records=names),
-        out or _unused(default_folder(config), taken=is_finished, keep=resume),
+        out or _folder(default_folder(config), resume=resume),
         _device(device),
         partial(scores, classes=len(dataset.classes)),
         origin=_origin(data=data, labels=labels, test_records=test_records, split_seed=split_seed),
@@ -125,14 +125,18 @@ def _origin(**options: Any) -> dict[str, Any]:
     }
 
 
-def _unused(folder: Path, *, taken: Any, keep: bool) -> Path:
-    """The folder, or with a number behind it where a finished run has it already."""
-    if keep or not taken(folder):
-        return folder
-    number = 2
-    while taken(folder.with_name(f"{folder.name}-{number}")):
+def _folder(default: Path, *, resume: bool) -> Path:
+    """The default folder, or with a number behind it where finished runs have it already.
+
+    To go on, the one that holds an unfinished run, else the default.
+    """
+    from edgeguard.models.run import is_finished, is_run
+
+    folder, number = default, 1
+    while is_finished(folder):
         number += 1
-    return folder.with_name(f"{folder.name}-{number}")
+        folder = default.with_name(f"{default.name}-{number}")
+    return default if resume and not is_run(folder) else folder
 
 
 def _device(name: str) -> Any:

@@ -187,11 +187,9 @@ def _finish(job: Job, fitted: Fitted, teacher: Run | None) -> None:
     lines = "".join(json.dumps(entry) + "\n" for entry in fitted.log)
     write_bytes(job.out / LOG, lines.encode())
     save_tensors(job.out / WEIGHTS, fitted.model.state_dict())
-    earlier = (
-        read_json(teacher.path / METRICS)
-        if teacher
-        else {"epochs": [], "seconds": 0.0, "gradient_evaluations": 0, "forward_units": 0}
-    )
+    earlier: dict[str, Any] = {"epochs": [], "seconds": 0.0, "gradient_evaluations": 0, "forward_units": 0}
+    if teacher:
+        earlier = read_json(teacher.path / METRICS)
     items = len(oversample(job.dataset, job.split.train))
     crafted = (
         (job.config.steps + job.config.smooth_steps) * items * job.config.epochs if job.config.crafts else 0

@@ -268,6 +268,18 @@ def test_the_best_iterate_is_the_best_of_all_iterates(
     assert (losses_of(network, best, labels) >= smoothed - 1e-6).all()
 
 
+def test_smoothing_begins_at_the_last_pgd_iterate(
+    network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]
+):
+    """Eq. 10 of the ADT paper; also where the best smoothed iterate is kept."""
+    coarse = dict(eps=60.0, alpha=45.0)
+    last = pgd(network, *batch, **coarse, steps=3) - batch[0]
+    for best in (False, True):
+        whole = sap(network, *batch, **coarse, steps=3, smooth_steps=2, best=best)
+        second = sap(network, *batch, **coarse, steps=0, smooth_steps=2, start=last, best=best)
+        assert torch.equal(whole, second)
+
+
 def test_a_start_is_where_it_begins_clipped_and_masked(
     network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]
 ):

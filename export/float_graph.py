@@ -5,6 +5,7 @@ import copy
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
@@ -92,23 +93,18 @@ def fold_input_scale(model: ModelProto) -> None:
     if len(first) != 1 or first[0].op_type not in ("Mul", "Div"):
         return
     scaling = first[0]
-    other = [name for name in scaling.input if name != INPUT]
-    following = readers[scaling.output[0]]
-    if (
-        len(other) != 1
-        or other[0] not in constants
-        or constants[other[0]].size != 1
-        or scaling.input[1] == INPUT != scaling.input[0]
-        and scaling.op_type == "Div"
-    ):
+    place = list(scaling.input).index(INPUT)
+    constant = constants.get(scaling.input[1 - place])
+    inverse = scaling.op_type == "Div"
+    if constant is None or constant.size != 1 or (inverse and place == 1):
         return
-    if not all(node.op_type == "Conv" and node.input[1] in constants for node in following):
+    following = readers.get(scaling.output[0], [])
+    if not following or not all(node.op_type == "Conv" and node.input[1] in constants for node in following):
         return
-    factor = float(constants[other[0]].reshape(()))
+    factor = 1 / float(constant.reshape(())) if inverse else float(constant.reshape(()))
     for conv in following:
-        weight = constants[conv.input[1]].astype(np.float64)
         bias = constants[conv.input[2]] if len(conv.input) > 2 else None
-        _set_conv(model, conv, weight * factor if scaling.op_type == "Mul" else weight / factor, bias)
+        _set_conv(model, conv, constants[conv.input[1]].astype(np.float64) * factor, bias)
         conv.input[0] = INPUT
     model.graph.node.remove(scaling)
 
@@ -200,7 +196,7 @@ def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
 
 
 @contextlib.contextmanager
-def _quiet() -> "contextlib.AbstractContextManager[None]":  # type: ignore[misc]
+def _quiet() -> Iterator[None]:
     """The exporter talks on stdout, through warnings and through logging."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -208,6 +204,6 @@ def _quiet() -> "contextlib.AbstractContextManager[None]":  # type: ignore[misc]
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            yield  # type: ignore[misc]
+            yield
     finally:
         logger.setLevel(level)

@@ -106,7 +106,8 @@ def command(
     crafter = crafting.run
     if crafter is None and any(entry.name != "clean" for entry in attacks):
         raise InputError(
-            f"{source or model}: its run is not beside it, so nothing can craft; name one with --source RUN, or --attack clean"
+            f"{source or model}: its run is not beside it, so nothing can craft; "
+            "name one with --source RUN, or --attack clean"
         )
     for short in {entry.name for entry in attacks if entry.reach < entry.eps}:
         say(

@@ -73,7 +73,8 @@ def _run_data(config: dict[str, Any], data: str | None, labels: Path | None) -> 
     dataset = load_dataset(spec, labels=reference)
     if dataset.fingerprint != config["data"]["fingerprint"]:
         raise InputError(
-            f"{dataset.source}: not the data that the run was trained on ({config['data']['source']}); name them with --data"
+            f"{dataset.source}: not the data that the run was trained on ({config['data']['source']}); "
+            "name them with --data"
         )
     return dataset
 

@@ -25,9 +25,7 @@ def activation_ranges(model: ModelProto, batches: Iterable[np.ndarray]) -> dict[
     observed.CopyFrom(model)
     names = [name for node in model.graph.node for name in node.output]
     del observed.graph.output[:]
-    observed.graph.output.extend(
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
-    )
+    observed.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
     session = onnxruntime.InferenceSession(
         observed.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
     )

@@ -137,9 +137,7 @@ def _serialise(graph: ModelProto, metadata: ModelMetadata) -> bytes:
 def _spread(dataset: Dataset, index: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Up to `count` of the records, the same number of each class as far as they go."""
     rng = np.random.default_rng(seed)
-    by_class = [
-        rng.permutation(index[dataset.labels[index] == label]) for label in range(len(dataset.classes))
-    ]
+    by_class = [rng.permutation(index[dataset.labels[index] == label]) for label in range(len(dataset.classes))]
     longest = max(len(members) for members in by_class)
     turns = [members[turn] for turn in range(longest) for members in by_class if turn < len(members)]
     return np.sort(np.asarray(turns[:count]))

@@ -68,12 +68,7 @@ def fold_batch_norm(model: ModelProto) -> None:
     readers = consumers(model)
     for norm in [n for n in model.graph.node if n.op_type == "BatchNormalization"]:
         conv = producers.get(norm.input[0])
-        if (
-            conv is None
-            or conv.op_type != "Conv"
-            or len(readers[conv.output[0]]) > 1
-            or conv.input[1] not in constants
-        ):
+        if conv is None or conv.op_type != "Conv" or len(readers[conv.output[0]]) > 1 or conv.input[1] not in constants:
             continue
         weight = constants[conv.input[1]].astype(np.float64)
         bias = constants[conv.input[2]].astype(np.float64) if len(conv.input) > 2 else 0.0
@@ -143,9 +138,7 @@ def consumers(model: ModelProto) -> dict[str, list[NodeProto]]:
     return readers
 
 
-def _set_conv(
-    model: ModelProto, conv: NodeProto, weight: np.ndarray, bias: np.ndarray | float | None
-) -> None:
+def _set_conv(model: ModelProto, conv: NodeProto, weight: np.ndarray, bias: np.ndarray | float | None) -> None:
     """Give a convolution weights and bias of its own."""
     name = conv.output[0]
     model.graph.initializer.append(numpy_helper.from_array(weight.astype(np.float32), f"{name}.weight"))
@@ -173,14 +166,8 @@ def _bare(model: ModelProto) -> ModelProto:
     graph = helper.make_graph(
         [helper.make_node(n.op_type, n.input, n.output, domain=n.domain) for n in model.graph.node],
         "edgeguard",
-        [
-            helper.make_tensor_value_info(i.name, i.type.tensor_type.elem_type, _shape(i))
-            for i in model.graph.input
-        ],
-        [
-            helper.make_tensor_value_info(o.name, o.type.tensor_type.elem_type, _shape(o))
-            for o in model.graph.output
-        ],
+        [helper.make_tensor_value_info(i.name, i.type.tensor_type.elem_type, _shape(i)) for i in model.graph.input],
+        [helper.make_tensor_value_info(o.name, o.type.tensor_type.elem_type, _shape(o)) for o in model.graph.output],
         [numpy_helper.from_array(numpy_helper.to_array(t), t.name) for t in model.graph.initializer],
     )
     for made, original in zip(graph.node, model.graph.node, strict=True):

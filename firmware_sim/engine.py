@@ -127,9 +127,7 @@ class Engine:
         logits = self._model.logits(self._ring.latest()[None, None])[0]
         latency = perf_counter() - begin
         if not np.isfinite(logits).all():
-            raise InputError(
-                f"model: logits {logits.tolist()} at {seconds:g} s are not all numbers; export it anew"
-            )
+            raise InputError(f"model: logits {logits.tolist()} at {seconds:g} s are not all numbers; export it anew")
         label = self._model.classes[int(np.argmax(logits))]
         return Decision(self._clock, seconds, Status.SCORING, label, tuple(logits.tolist()), latency)
 

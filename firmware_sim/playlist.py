@@ -43,9 +43,7 @@ def one_recording(name: str, *, data: str | None = None, labels: Path | None = N
     return Playlist(iter([record]), record.name, len(record.ecg) / record.sampling_rate)
 
 
-def recordings(
-    count: int, metadata: ModelMetadata, *, data: str | None = None, labels: Path | None = None
-) -> Playlist:
+def recordings(count: int, metadata: ModelMetadata, *, data: str | None = None, labels: Path | None = None) -> Playlist:
     """The first `count` recordings of a source, or of its test part where the model was trained on it.
 
     Raises InputError for a count below 1 or a source that cannot be read.

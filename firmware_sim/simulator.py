@@ -51,9 +51,7 @@ def simulate(
     player = _Player(model, emit, Fifo(fifo_depth, threshold=chunk), hop, busy, realtime, progress)
     deadline = hop if deadline is None else deadline
     if not deadline > 0:
-        raise InputError(
-            f"deadline: {deadline * 1e3:g} ms must be above 0; mend --deadline-ms or leave it out"
-        )
+        raise InputError(f"deadline: {deadline * 1e3:g} ms must be above 0; mend --deadline-ms or leave it out")
     player.header(deadline)
     results = []
     samples, wall = 0, 0.0
@@ -87,9 +85,7 @@ def check_record(record: Record, model: Model) -> None:
             f"{model.sampling_rate:g} Hz; resample the recording first"
         )
     if len(bad := np.flatnonzero(~np.isfinite(record.ecg))):
-        raise InputError(
-            f"record {record.name}: sample {bad[0]} is not a number; fill the gap or leave the record out"
-        )
+        raise InputError(f"record {record.name}: sample {bad[0]} is not a number; fill the gap or leave the record out")
 
 
 class _Player:

@@ -50,9 +50,7 @@ def _macs(model: nn.Module, window: int) -> int:
         # A weight works once at every place of the output, of a linear layer over time too.
         total += weight.numel() * (output.numel() // weight.shape[0])
 
-    handles = [
-        m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv1d | nn.Linear)
-    ]
+    handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv1d | nn.Linear)]
     try:
         model(torch.zeros(1, 1, window))
     finally:
@@ -81,11 +79,7 @@ def _receptive_field(model: nn.Module, window: int) -> tuple[int | None, int | N
         middle = features // 2
         first = _smallest(lambda p: bool(tainted(0, p + 1)[middle]), window)
         last = window - 1 - _smallest(lambda p: bool(tainted(window - 1 - p, window)[middle]), window)
-        following = (
-            _smallest(lambda p: bool(tainted(0, p + 1)[middle + 1]), window)
-            if middle + 1 < features
-            else None
-        )
+        following = _smallest(lambda p: bool(tainted(0, p + 1)[middle + 1]), window) if middle + 1 < features else None
     finally:
         handle.remove()
     return last - first + 1, None if following is None else following - first, features

@@ -36,9 +36,7 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.BatchNorm1d(out)
         self.skip: nn.Module = nn.Identity()
         if stage.stride > 1 or channels != out:
-            self.skip = nn.Sequential(
-                nn.Conv1d(channels, out, 1, stage.stride, bias=False), nn.BatchNorm1d(out)
-            )
+            self.skip = nn.Sequential(nn.Conv1d(channels, out, 1, stage.stride, bias=False), nn.BatchNorm1d(out))
         span = (stage.kernel - 1) + (stage.second_kernel - 1) * stage.second_dilation * stage.stride
         self.crop_left = span // 2
         self.crop_right = span - span // 2

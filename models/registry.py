@@ -59,9 +59,7 @@ def _checked(arch: str, factory: Callable[[int], object], classes: int, window: 
     except Exception as error:
         raise InputError(f"--arch {arch}: the factory fails on {classes} classes ({_line(error)})") from error
     if not isinstance(model, nn.Module):
-        raise InputError(
-            f"--arch {arch}: the factory returned {type(model).__name__}, a torch.nn.Module is needed"
-        )
+        raise InputError(f"--arch {arch}: the factory returned {type(model).__name__}, a torch.nn.Module is needed")
     try:
         with torch.no_grad():
             shape = tuple(model.eval()(torch.zeros(2, 1, window)).shape)

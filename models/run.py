@@ -50,16 +50,12 @@ def load_run(path: Path) -> Run:
     if not is_run(path):
         raise InputError(f"{path}: no run folder ({CONFIG} is missing); make one with edgeguard train")
     if not (path / WEIGHTS).is_file():
-        raise InputError(
-            f"{path}: {WEIGHTS} is missing; finish the run with edgeguard train --resume --out {path}"
-        )
+        raise InputError(f"{path}: {WEIGHTS} is missing; finish the run with edgeguard train --resume --out {path}")
     config = read_json(path / CONFIG)
     try:
         arch, classes, window = config["arch"], config["classes"], config["window"]
     except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{path / CONFIG}: field {error} is missing; restore the file or train anew"
-        ) from error
+        raise InputError(f"{path / CONFIG}: field {error} is missing; restore the file or train anew") from error
     model = build(arch, classes=len(classes), window=window)
     tensors = load_tensors(path / WEIGHTS)
     try:
@@ -90,8 +86,5 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write named tensors atomically."""
     # safetensors refuses tensors that share memory, as tied weights do.
-    own = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
+    own = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     write_bytes(path, save(own))

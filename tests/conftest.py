@@ -42,8 +42,7 @@ def cinc_files() -> dict[str, bytes]:
         wave = 300 * np.sin(np.arange(length) / rng.uniform(20, 60))
         samples = np.rint(wave + rng.normal(0, 40, length)).astype("<i2")
         files[f"training2017/{name}.hea"] = (
-            f"{name} 1 300 {length} 05:05:15 1/05/2000 \r\n"
-            f"{name}.mat 16+24 1000/mV 16 0 {samples[0]} 0 0 ECG \r\n"
+            f"{name} 1 300 {length} 05:05:15 1/05/2000 \r\n{name}.mat 16+24 1000/mV 16 0 {samples[0]} 0 0 ECG \r\n"
         ).encode()
         header = struct.pack("<5i4s", 30, 1, length, 0, 4, b"val\0")
         files[f"training2017/{name}.mat"] = header + samples.tobytes()

@@ -128,9 +128,7 @@ def attack_file(
     labels = ours[labels]
     model.keep_invariant_batches(ecg)
     if target is not None and target not in model.classes:
-        raise InputError(
-            f"target: {target!r} is no class of {model.path}; name one of {','.join(model.classes)}"
-        )
+        raise InputError(f"target: {target!r} is no class of {model.path}; name one of {','.join(model.classes)}")
     goal = None if target is None else np.full(len(labels), model.classes.index(target))
     oracle = LabelOracle(model, labels, budget=queries, targets=goal)
     names = [dataset.names[i] for i in records]

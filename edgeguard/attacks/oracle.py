@@ -66,9 +66,7 @@ class LabelOracle:
         """
         records = np.asarray(records, np.int64)
         if not np.isfinite(ecg).all():
-            raise InputError(
-                "oracle: the query holds samples that are not finite; mend the attack or the record"
-            )
+            raise InputError("oracle: the query holds samples that are not finite; mend the attack or the record")
         asked = np.bincount(records, minlength=len(self.ledger))
         if (self.ledger + asked > self.budget)[asked > 0].any():
             raise BudgetError(f"the budget of {self.budget} queries a record does not cover this batch")

@@ -14,12 +14,8 @@ from edgeguard.cli.output import emit, json_option, say
 @click.command("attack-onnx")
 @click.argument("model", metavar="[FILE.onnx]", type=click.Path(path_type=Path), required=False)
 @click.option("--attack", type=click.Choice(["boundary"]), default="boundary", show_default=True)
-@click.option(
-    "--queries", type=click.IntRange(min=1), default=1000, show_default=True, help="Labels asked a record."
-)
-@click.option(
-    "--samples", type=click.IntRange(min=1), default=64, show_default=True, help="Records to attack."
-)
+@click.option("--queries", type=click.IntRange(min=1), default=1000, show_default=True, help="Labels asked a record.")
+@click.option("--samples", type=click.IntRange(min=1), default=64, show_default=True, help="Records to attack.")
 @data_options
 @click.option(
     "--split",
@@ -42,9 +38,7 @@ from edgeguard.cli.output import emit, json_option, say
 @click.option("--sampling-rate", type=float, metavar="HZ", help="Of the model, where its file does not say.")
 @click.option("--window", type=int, metavar="SAMPLES", help="Of the model, where its file does not say.")
 @click.option("--unit", help="Of the model's input, where its file does not say: uV, mV or V.")
-@click.option(
-    "--classes", help="Of the model in the order of its logits, where its file does not say: N,A,O,~"
-)
+@click.option("--classes", help="Of the model in the order of its logits, where its file does not say: N,A,O,~")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

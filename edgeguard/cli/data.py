@@ -30,9 +30,7 @@ def command() -> None:
 )
 @click.option("--no-picture", is_flag=True, help="Write no PNG.")
 @json_option
-def info(
-    source: str | None, labels: Path | None, seed: int, picture: Path, no_picture: bool, as_json: bool
-) -> None:
+def info(source: str | None, labels: Path | None, seed: int, picture: Path, no_picture: bool, as_json: bool) -> None:
     """Counts, lengths, padding, amplitude and duplicates of SOURCE, and a picture of one record a class.
 
     SOURCE is synthetic[:N], cinc2017 (the fetched set), a CinC-2017 zip or folder, or a folder of WFDB or CSV
@@ -85,9 +83,7 @@ def fetch(url: str | None, as_json: bool) -> None:
 
 @command.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--records", "-n", type=click.IntRange(min=1), default=1600, show_default=True, help="How many."
-)
+@click.option("--records", "-n", type=click.IntRange(min=1), default=1600, show_default=True, help="How many.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same records.")
 @json_option
 def synth(folder: Path, records: int, seed: int, as_json: bool) -> None:

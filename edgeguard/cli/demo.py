@@ -18,9 +18,7 @@ from edgeguard.cli.output import emit, json_option, say
     show_default=True,
     help="Folder of runs, files and figures.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights, split and attacks."
-)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights, split and attacks.")
 @click.option(
     "--records",
     type=click.IntRange(min=1),
@@ -28,9 +26,7 @@ from edgeguard.cli.output import emit, json_option, say
     show_default=True,
     help="Synthetic records; a tenth is the test part.",
 )
-@click.option(
-    "--epochs", type=click.IntRange(min=1), default=12, show_default=True, help="Of every training stage."
-)
+@click.option("--epochs", type=click.IntRange(min=1), default=12, show_default=True, help="Of every training stage.")
 @click.option(
     "--samples",
     type=click.IntRange(min=1),

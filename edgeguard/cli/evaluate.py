@@ -14,12 +14,8 @@ from edgeguard.errors import InputError
 @click.command("evaluate")
 @click.argument("model", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
 @data_options
-@click.option(
-    "--split", "part", default="test", show_default=True, help="test, or all: also records seen in training."
-)
-@click.option(
-    "--attack", default="clean,pgd,sap", show_default=True, help="Any of clean, pgd, sap, with commas."
-)
+@click.option("--split", "part", default="test", show_default=True, help="test, or all: also records seen in training.")
+@click.option("--attack", default="clean,pgd,sap", show_default=True, help="Any of clean, pgd, sap, with commas.")
 @click.option(
     "--profile",
     default="paper",
@@ -28,9 +24,7 @@ from edgeguard.errors import InputError
 )
 @click.option("--eps", type=float, default=10.0, show_default=True, help="Largest perturbation, microvolts.")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Step, microvolts (paper profile).")
-@click.option(
-    "--steps", type=int, default=20, show_default=True, help="Steps before smoothing (paper profile)."
-)
+@click.option("--steps", type=int, default=20, show_default=True, help="Steps before smoothing (paper profile).")
 @click.option(
     "--smooth-steps",
     type=int,
@@ -39,9 +33,7 @@ from edgeguard.errors import InputError
     help="Steps on the smoothed perturbation (paper profile).",
 )
 @click.option("--kernels", default="nest25", show_default=True, help="nest25 or zip5: SAP's smoothing.")
-@click.option(
-    "--mask", default="loop", show_default=True, help="loop, or end: padding masked only in the result."
-)
+@click.option("--mask", default="loop", show_default=True, help="loop, or end: padding masked only in the result.")
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
@@ -110,9 +102,7 @@ def command(
             "name one with --source RUN, or --attack clean"
         )
     for short in {entry.name for entry in attacks if entry.reach < entry.eps}:
-        say(
-            f"{short}: {steps} steps of {alpha:g} uV cannot reach eps {eps:g} uV; add steps or a larger --alpha"
-        )
+        say(f"{short}: {steps} steps of {alpha:g} uV cannot reach eps {eps:g} uV; add steps or a larger --alpha")
     spec, reference = trained_on(subject.run.config["options"] if subject.run else {}, data, labels)
     dataset = load_dataset(spec, labels=reference)
     for taker in (subject, crafting):
@@ -160,9 +150,7 @@ def _table(report: dict[str, Any], classes: tuple[str, ...]) -> str:
     for row in report["attacks"]:
         lines += ["", f"{_name(row)}: true class by row, predicted by column"]
         lines.append(
-            f"{'':<8}"
-            + "".join(f"{name:>7}" for name in classes)
-            + f"{'recall':>26}{'precision':>26}{'F1':>8}"
+            f"{'':<8}" + "".join(f"{name:>7}" for name in classes) + f"{'recall':>26}{'precision':>26}{'F1':>8}"
         )
         for name, counts in zip(classes, row["confusion"], strict=True):
             about = row["classes"][name]

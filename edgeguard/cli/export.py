@@ -15,16 +15,10 @@ from edgeguard.errors import InputError
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--int8", is_flag=True, help="Also the quantised file, calibrated on training windows.")
 @data_options
-@click.option(
-    "--input-step", type=float, default=31.25, show_default=True, help="Step of the int8 input, microvolts."
-)
-@click.option(
-    "--calibration", type=int, default=200, show_default=True, help="Training windows to calibrate on."
-)
+@click.option("--input-step", type=float, default=31.25, show_default=True, help="Step of the int8 input, microvolts.")
+@click.option("--calibration", type=int, default=200, show_default=True, help="Training windows to calibrate on.")
 @click.option("--exclude", multiple=True, metavar="NODE", help="Leave this node in float; may be repeated.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the files [default: the run folder]."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the files [default: the run folder].")
 @json_option
 def command(
     run: Path | None,
@@ -85,9 +79,7 @@ def _table(result: dict[str, Any]) -> str:
         if result[form]:
             lines.append(f"{form:<12}{result[form]}  ({result['bytes'][form]:,} bytes)")
     for name, check in result["parity"].items():
-        lines.append(
-            f"{'holds' if check['holds'] else 'FAILS':<12}{name}: {check['figure']:.6g} ({check['meaning']})"
-        )
+        lines.append(f"{'holds' if check['holds'] else 'FAILS':<12}{name}: {check['figure']:.6g} ({check['meaning']})")
     census = ", ".join(f"{operator} {count}" for operator, count in sorted(result["census"].items()))
     lines.append(f"{'operators':<12}{census}")
     lines.append(f"{'next':<12}edgeguard attack-onnx")

@@ -43,9 +43,7 @@ def _apply_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> 
     for name in values:
         key = name.replace("-", "_")
         if key not in names or key in ("config", "as_json"):
-            raise InputError(
-                f"{path}: {name} is no option of edgeguard {ctx.command.name}; remove or rename it"
-            )
+            raise InputError(f"{path}: {name} is no option of edgeguard {ctx.command.name}; remove or rename it")
     ctx.default_map = {**(ctx.default_map or {}), **{k.replace("-", "_"): v for k, v in values.items()}}
 
 
@@ -80,6 +78,4 @@ def read_lines(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}); give a text file with a record name a line"
-        ) from error
+        raise InputError(f"{path}: cannot be read ({error}); give a text file with a record name a line") from error

@@ -12,20 +12,12 @@ from edgeguard.cli.output import emit, json_option, say
 
 @click.command("simulate")
 @click.argument("model", metavar="[FILE.onnx]", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--record", metavar="R", help="One recording: a .csv, .hea or .mat file, or a name inside --data."
-)
+@click.option("--record", metavar="R", help="One recording: a .csv, .hea or .mat file, or a name inside --data.")
 @data_options
-@click.option(
-    "--records", type=int, default=8, show_default=True, help="How many recordings of --data to play."
-)
-@click.option(
-    "--join", is_flag=True, help="One stream over all recordings, so that short ones fill a window too."
-)
+@click.option("--records", type=int, default=8, show_default=True, help="How many recordings of --data to play.")
+@click.option("--join", is_flag=True, help="One stream over all recordings, so that short ones fill a window too.")
 @click.option("--hop", type=float, default=1.0, show_default=True, help="Seconds between decisions.")
-@click.option(
-    "--chunk", type=int, default=16, show_default=True, help="Samples at which the FIFO interrupts."
-)
+@click.option("--chunk", type=int, default=16, show_default=True, help="Samples at which the FIFO interrupts.")
 @click.option("--fifo-depth", type=int, default=32, show_default=True, help="Samples that the FIFO holds.")
 @click.option("--deadline-ms", type=float, help="Time allowed to a decision [default: the hop].")
 @click.option(
@@ -35,16 +27,12 @@ from edgeguard.cli.output import emit, json_option, say
     show_default=True,
     help="Signal time during which one inference blocks the FIFO.",
 )
-@click.option(
-    "--realtime", is_flag=True, help="Play at the pace of the signal; slow inference then blocks the FIFO."
-)
+@click.option("--realtime", is_flag=True, help="Play at the pace of the signal; slow inference then blocks the FIFO.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of ONNX Runtime.")
 @click.option("--sampling-rate", type=float, metavar="HZ", help="Of the model, where its file does not say.")
 @click.option("--window", type=int, metavar="SAMPLES", help="Of the model, where its file does not say.")
 @click.option("--unit", help="Of the model's input, where its file does not say: uV, mV or V.")
-@click.option(
-    "--classes", help="Of the model in the order of its logits, where its file does not say: N,A,O,~"
-)
+@click.option("--classes", help="Of the model in the order of its logits, where its file does not say: N,A,O,~")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -141,8 +129,7 @@ def _table(figures: dict[str, Any]) -> str:
     if unscored := [r["name"] for r in figures["records"] if r["majority"] is None]:
         shown = ", ".join(unscored[:5]) + (", ..." if len(unscored) > 5 else "")
         lines.append(
-            f"unscored   {len(unscored)} without a window of their own ({shown}); "
-            "--join lets a window span recordings"
+            f"unscored   {len(unscored)} without a window of their own ({shown}); --join lets a window span recordings"
         )
     return "\n".join(lines)
 

@@ -45,9 +45,7 @@ from edgeguard.errors import InputError
 @click.option("--temperature", type=float, help="T of teacher, soft labels and student.")
 @click.option("--augment/--no-augment", default=None, help="Random shift and gain.")
 @config_option
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Run folder [default: runs/DEFENSE-ARCH-PRESET-sSEED]."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder [default: runs/DEFENSE-ARCH-PRESET-sSEED].")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @json_option
@@ -119,9 +117,7 @@ def _table(result: dict[str, Any]) -> str:
 
 def _origin(**options: Any) -> dict[str, Any]:
     return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in options.items()
-        if value is not None
+        name: str(value) if isinstance(value, Path) else value for name, value in options.items() if value is not None
     }
 
 

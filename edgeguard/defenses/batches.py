@@ -45,9 +45,7 @@ def steps_per_epoch(items: int, batch: int) -> int:
     return items // batch + (items % batch > 1 or items == 1)
 
 
-def augment(
-    ecg: Tensor, mask: Tensor, sampling_rate: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def augment(ecg: Tensor, mask: Tensor, sampling_rate: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Each record shifted circularly by up to a second either way, its padding with it, and scaled by 0.7 to 1.4."""
     count, _, samples = ecg.shape
     furthest = round(SHIFT_SECONDS * sampling_rate)

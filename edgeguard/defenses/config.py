@@ -52,14 +52,10 @@ class TrainConfig:
         _require(self.learning_rate > 0, "learning-rate", self.learning_rate, "above 0")
         _require(self.weight_decay >= 0, "weight-decay", self.weight_decay, "at least 0")
         _require(self.optimizer in ("adam", "adamw"), "optimizer", self.optimizer, "adam or adamw")
-        _require(
-            self.schedule in ("constant", "one-cycle"), "schedule", self.schedule, "constant or one-cycle"
-        )
+        _require(self.schedule in ("constant", "one-cycle"), "schedule", self.schedule, "constant or one-cycle")
         _require(self.eps >= 0, "eps", self.eps, "at least 0 microvolts")
         _require(self.alpha >= 0, "alpha", self.alpha, "at least 0 microvolts")
-        _require(
-            self.steps >= 0 and self.smooth_steps >= 0, "steps", (self.steps, self.smooth_steps), "at least 0"
-        )
+        _require(self.steps >= 0 and self.smooth_steps >= 0, "steps", (self.steps, self.smooth_steps), "at least 0")
         _require(self.kernels in KERNELS, "kernels", self.kernels, f"one of {', '.join(KERNELS)}")
         _require(0 <= self.mix <= 1, "mix", self.mix, "between 0 and 1")
         _require(0 < self.temperature < math.inf, "temperature", self.temperature, "above 0")

@@ -165,9 +165,7 @@ def _teacher(job: Job, config: TrainConfig) -> Run:
 def _vacant(folder: Path, identity: str, *, reserved: Path) -> Path:
     """The folder, or with a number behind it where it is reserved or holds a run of another identity."""
     number, candidate = 1, folder
-    while candidate == reserved or (
-        is_run(candidate) and _identity(read_json(candidate / CONFIG)) != identity
-    ):
+    while candidate == reserved or (is_run(candidate) and _identity(read_json(candidate / CONFIG)) != identity):
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
     return candidate
@@ -191,9 +189,7 @@ def _finish(job: Job, fitted: Fitted, teacher: Run | None) -> None:
     if teacher:
         earlier = read_json(teacher.path / METRICS)
     items = len(oversample(job.dataset, job.split.train))
-    crafted = (
-        (job.config.steps + job.config.smooth_steps) * items * job.config.epochs if job.config.crafts else 0
-    )
+    crafted = (job.config.steps + job.config.smooth_steps) * items * job.config.epochs if job.config.crafts else 0
     write_json(
         job.out / METRICS,
         {

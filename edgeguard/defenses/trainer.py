@@ -58,9 +58,7 @@ def fit(
     """
     records = Records(dataset, device)
     targets = records.labels if soft_labels is None else soft_labels.to(device)
-    model = build(config.arch, classes=len(dataset.classes), window=dataset.window, seed=config.seed).to(
-        device
-    )
+    model = build(config.arch, classes=len(dataset.classes), window=dataset.window, seed=config.seed).to(device)
     optimizer = _optimizer(config, model)
     log = checkpoint.restore(run, model, optimizer)
     items = oversample(dataset, split.train)
@@ -151,9 +149,7 @@ def _step(
         )
         # One forward for both halves: one set of batch statistics, the mixture that is used at test.
         clean, adversarial = model(torch.cat([ecg, attacked])).chunk(2)
-        loss = (1 - config.mix) * loss_of(clean, target).mean() + config.mix * loss_of(
-            adversarial, target
-        ).mean()
+        loss = (1 - config.mix) * loss_of(clean, target).mean() + config.mix * loss_of(adversarial, target).mean()
     else:
         loss = loss_of(model(ecg), target).mean()
     optimizer.zero_grad(set_to_none=True)

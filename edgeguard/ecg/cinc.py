@@ -54,9 +54,7 @@ def _header_length(tree: Tree, stem: str) -> int:
     if match["signals"] != "1":
         raise InputError(f"{where}: {match['signals']} signals, 1 needed; keep one lead")
     if float(match["rate"]) != SAMPLING_RATE:
-        raise InputError(
-            f"{where}: sampling rate {match['rate']} Hz, {SAMPLING_RATE:g} Hz needed; resample it"
-        )
+        raise InputError(f"{where}: sampling rate {match['rate']} Hz, {SAMPLING_RATE:g} Hz needed; resample it")
     if match["storage"] != "16+24":
         raise InputError(
             f"{where}: storage format {match['storage']}, 16+24 (.mat) needed; unpack a zip of other formats"

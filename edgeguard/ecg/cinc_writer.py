@@ -30,15 +30,11 @@ def write_cinc(folder: Path, records: Iterable[Record]) -> list[str]:
         staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         labels = {record.name: _write(staging, record) for record in records}
         (staging / "RECORDS").write_text("".join(f"{name}\n" for name in labels))
-        (staging / "REFERENCE-v3.csv").write_text(
-            "".join(f"{name},{label}\n" for name, label in labels.items())
-        )
+        (staging / "REFERENCE-v3.csv").write_text("".join(f"{name},{label}\n" for name, label in labels.items()))
         staging.chmod(0o755)
         staging.replace(folder)
     except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror or error}); name another folder"
-        ) from error
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error}); name another folder") from error
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
@@ -51,13 +47,9 @@ def _write(folder: Path, record: Record) -> str:
     if not _NAME.fullmatch(record.name):
         raise InputError(f"record {record.name!r}: not a WFDB name; use letters, digits, - and _")
     if record.label is None or record.sampling_rate != SAMPLING_RATE or len(samples) == 0:
-        raise InputError(
-            f"record {record.name}: needs samples, a label and {SAMPLING_RATE:g} Hz to be written"
-        )
+        raise InputError(f"record {record.name}: needs samples, a label and {SAMPLING_RATE:g} Hz to be written")
     if not np.array_equal(samples, record.ecg):
-        raise InputError(
-            f"record {record.name}: samples are not whole microvolts within 16 bit; round them first"
-        )
+        raise InputError(f"record {record.name}: samples are not whole microvolts within 16 bit; round them first")
     header = struct.pack("<5i4s", 30, 1, len(samples), 0, 4, b"val\0")
     (folder / f"{record.name}.mat").write_bytes(header + samples.tobytes())
     checksum = int(samples.astype(np.int64).sum()) & 0xFFFF

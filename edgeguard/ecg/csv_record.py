@@ -54,9 +54,7 @@ def read_signal(tree: Tree, stem: str) -> tuple[np.ndarray, float]:
     samples = [_number(where, number, cells, column) for number, cells in rows[has_names:]]
     ecg = np.asarray(samples, np.float32) * np.float32(microvolts(where, unit or "uV"))
     if unit is None and 0 < np.abs(ecg).max(initial=0) < _LEAST_PEAK:
-        raise InputError(
-            f"{where}: no sample reaches {_LEAST_PEAK:g} microvolts; state the unit, as in `# unit: mV`"
-        )
+        raise InputError(f"{where}: no sample reaches {_LEAST_PEAK:g} microvolts; state the unit, as in `# unit: mV`")
     return ecg, _rate(where, stated.get("sampling_rate", f"{SAMPLING_RATE}"))
 
 
@@ -73,9 +71,7 @@ def _column(where: str, first: list[str]) -> tuple[int, str | None, bool]:
 def _number(where: str, line: int, cells: list[str], column: int) -> float:
     cell = cells[column] if column < len(cells) else ""
     if not (_is_number(cell) and math.isfinite(float(cell))):
-        raise InputError(
-            f"{where}: line {line}: {cell!r} is not a finite number; fill the gap or cut the recording"
-        )
+        raise InputError(f"{where}: line {line}: {cell!r} is not a finite number; fill the gap or cut the recording")
     return float(cell)
 
 

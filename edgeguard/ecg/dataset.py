@@ -89,9 +89,7 @@ def build(source: str, records: Iterable[Record], *, window: int = WINDOW) -> Da
         length.append(real)
         total.append(len(record.ecg))
     if not names:
-        raise InputError(
-            f"{source}: holds no records; name a CinC-2017 zip or folder, a WFDB folder, or synthetic"
-        )
+        raise InputError(f"{source}: holds no records; name a CinC-2017 zip or folder, a WFDB folder, or synthetic")
     whole = all(row.dtype == np.int16 for row in rows)
     windows = np.stack(rows) if whole else np.stack(rows).astype(np.float32)
     content = tuple(hashlib.sha256(row.astype("<f4").tobytes()).hexdigest() for row in windows)
@@ -173,9 +171,7 @@ def _load(source: str, folder: Path) -> Dataset:
         if windows.ndim != 2 or len(windows) != len(dataset):
             raise ValueError(f"{windows.shape} windows of {len(dataset)} records")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{folder}: damaged window cache ({error}); delete that folder and start again"
-        ) from error
+        raise InputError(f"{folder}: damaged window cache ({error}); delete that folder and start again") from error
     return dataset
 
 
@@ -193,9 +189,7 @@ def _check(source: str, record: Record) -> None:
     if record.label is None:
         raise InputError(f"{where}: has no label; add it to the reference CSV, or pass --labels FILE")
     if record.label not in CLASSES:
-        raise InputError(
-            f"{where}: label {record.label!r} is none of {', '.join(CLASSES)}; mend the reference"
-        )
+        raise InputError(f"{where}: label {record.label!r} is none of {', '.join(CLASSES)}; mend the reference")
 
 
 def _compact(ecg: np.ndarray) -> np.ndarray:

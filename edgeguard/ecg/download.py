@@ -64,9 +64,7 @@ def _download(url: str, path: Path, checksum: str, *, progress: bool) -> None:
             if _continue(url, part, progress=progress):
                 break
         else:
-            raise InputError(
-                f"{url}: the connection was cut {_ATTEMPTS} times; run the command again to resume"
-            )
+            raise InputError(f"{url}: the connection was cut {_ATTEMPTS} times; run the command again to resume")
         if sha256_file(part) != checksum:
             part.unlink()
             raise InputError(f"{url}: wrong SHA-256, the file was not kept; run the command again")
@@ -94,9 +92,7 @@ def _continue(url: str, part: Path, *, progress: bool) -> bool:
             start = 0
         length = int(response.headers.get("Content-Length", -1))
         total = start + length if length >= 0 else None
-        bar = tqdm(
-            desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, disable=not progress
-        )
+        bar = tqdm(desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, disable=not progress)
         with part.open("ab" if start else "wb") as file, bar:
             while chunk := _chunk(response):
                 file.write(chunk)

@@ -68,9 +68,7 @@ def parse_labels(where: str, content: bytes) -> dict[str, str]:
         if not (name and comma):
             raise InputError(f"{where}: line {number} is not of the form A00001,N; mend the line")
         if label not in CLASSES:
-            raise InputError(
-                f"{where}: line {number}: label {label!r} is none of {', '.join(CLASSES)}; mend it"
-            )
+            raise InputError(f"{where}: line {number}: label {label!r} is none of {', '.join(CLASSES)}; mend it")
         if name in labels:
             raise InputError(f"{where}: line {number}: record {name} is named twice; keep one line")
         labels[name] = label

@@ -26,9 +26,7 @@ class Split:
 
     def names(self, dataset: Dataset) -> dict[str, list[str]]:
         """Record names of each part."""
-        return {
-            part: [dataset.names[i] for i in getattr(self, part)] for part in ("train", "validation", "test")
-        }
+        return {part: [dataset.names[i] for i in getattr(self, part)] for part in ("train", "validation", "test")}
 
 
 def split(
@@ -71,9 +69,7 @@ def split(
     result = Split(train, validation, test, seed, fractions)
     for name in ("train", "validation", "test"):
         if len(getattr(result, name)) == 0:
-            raise InputError(
-                f"{dataset.source}: {len(dataset)} records leave the {name} part empty; add records"
-            )
+            raise InputError(f"{dataset.source}: {len(dataset)} records leave the {name} part empty; add records")
     return result
 
 

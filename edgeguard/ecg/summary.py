@@ -80,9 +80,7 @@ def summarise(dataset: Dataset) -> Summary:
         padding=1 - float(dataset.length.sum()) / (len(dataset) * dataset.window),
         duplicates=[_names(dataset, group) for group in equal],
         conflicts=[_names(dataset, group) for group in equal if len(set(dataset.labels[group])) > 1],
-        typical={
-            name: int(index[np.argsort(rms[index])[len(index) // 2]]) for name, index in members.items()
-        },
+        typical={name: int(index[np.argsort(rms[index])[len(index) // 2]]) for name, index in members.items()},
     )
 
 
@@ -97,9 +95,7 @@ def _amplitudes(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return rms, peak
 
 
-def _class_summary(
-    dataset: Dataset, name: str, index: np.ndarray, rms: np.ndarray, peak: np.ndarray
-) -> ClassSummary:
+def _class_summary(dataset: Dataset, name: str, index: np.ndarray, rms: np.ndarray, peak: np.ndarray) -> ClassSummary:
     samples = dataset.record_length[index]
     return ClassSummary(
         name=name,

@@ -54,9 +54,7 @@ def synthesise(
     if label not in CLASSES:
         raise InputError(f"synthetic: label {label!r} is none of {', '.join(CLASSES)}")
     if duration < 2 or sampling_rate < 100:
-        raise InputError(
-            f"synthetic: {duration:g} s at {sampling_rate:g} Hz; ask for at least 2 s and 100 Hz"
-        )
+        raise InputError(f"synthetic: {duration:g} s at {sampling_rate:g} Hz; ask for at least 2 s and 100 Hz")
     samples = round(duration * sampling_rate)
     rhythm = _RHYTHMS.get(label, _any_rhythm)(rng, duration)
     ecg = beats(rng, rhythm, draw_morphology(rng, wide=rhythm.wide), samples, sampling_rate)
@@ -85,9 +83,7 @@ def _background(rng: np.random.Generator, samples: int, sampling_rate: float) ->
     )
 
 
-def _storms(
-    rng: np.random.Generator, level: float, share: float, samples: int, sampling_rate: float
-) -> np.ndarray:
+def _storms(rng: np.random.Generator, level: float, share: float, samples: int, sampling_rate: float) -> np.ndarray:
     """Noise of root mean square `level` in spells that cover a `share` of the time."""
     storm = noise.front_end(_storm(rng, samples, sampling_rate), sampling_rate)
     return level / storm.std() * noise.spells(rng, samples, sampling_rate, share) * storm

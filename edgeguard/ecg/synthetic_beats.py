@@ -103,9 +103,7 @@ def beats(
     return ecg
 
 
-def fibrillatory_wave(
-    rng: np.random.Generator, height: float, samples: int, sampling_rate: float
-) -> np.ndarray:
+def fibrillatory_wave(rng: np.random.Generator, height: float, samples: int, sampling_rate: float) -> np.ndarray:
     """Saw-tooth of wandering frequency (4 to 9 Hz) and amplitude [samples], microvolts.
 
     Source: Stridh and Sornmo 2001 (IEEE TBME 48(1):105-111), equations 6 to 8.
@@ -113,9 +111,7 @@ def fibrillatory_wave(
     time = np.arange(samples) / sampling_rate
     main, deviation = rng.uniform(4.8, 8.2), rng.uniform(0.1, 0.5)
     slow, slower = rng.uniform(0.1, 0.4), rng.uniform(0.05, 0.3)
-    phase = 2 * np.pi * main * time + deviation / slow * np.sin(
-        2 * np.pi * slow * time + rng.uniform(0, 2 * np.pi)
-    )
+    phase = 2 * np.pi * main * time + deviation / slow * np.sin(2 * np.pi * slow * time + rng.uniform(0, 2 * np.pi))
     phase += rng.uniform(0, 2 * np.pi)
     wave = np.sin(phase) + np.sin(2 * phase) / 2 + np.sin(3 * phase) / 3
     swell = 1 + rng.uniform(0.2, 0.5) * np.sin(2 * np.pi * slower * time + rng.uniform(0, 2 * np.pi))
@@ -148,9 +144,7 @@ def _drive(
     depth, breathing = morphology.breathing
     height = wave.height * (1 + morphology.variation * rng.standard_normal(len(times)))
     height *= 1 + depth * np.sin(2 * np.pi * breathing * times)
-    width = (
-        wave.width / (2 * np.pi) * stretch * (1 + morphology.variation / 2 * rng.standard_normal(len(times)))
-    )
+    width = wave.width / (2 * np.pi) * stretch * (1 + morphology.variation / 2 * rng.standard_normal(len(times)))
     centre = times + wave.angle / (2 * np.pi) * stretch + 0.002 * rng.standard_normal(len(times))
     reach = int(np.ceil(5 * width.max() * sampling_rate))
     at = np.rint(centre * sampling_rate).astype(int)[:, None] + np.arange(-reach, reach + 1)

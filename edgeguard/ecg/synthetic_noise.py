@@ -90,9 +90,7 @@ def _front_end_filter(sampling_rate: float) -> np.ndarray:
     )
 
 
-def _band(
-    rng: np.random.Generator, samples: int, sampling_rate: float, low: float, high: float
-) -> np.ndarray:
+def _band(rng: np.random.Generator, samples: int, sampling_rate: float, low: float, high: float) -> np.ndarray:
     """Gaussian noise of unit variance in a band, or at the slowest frequency that fits a short record."""
     frequency = np.fft.rfftfreq(samples, 1 / sampling_rate)
     high = max(min(high, 0.45 * sampling_rate), frequency[1])

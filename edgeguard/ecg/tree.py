@@ -52,9 +52,7 @@ class _Folder:
         except FileNotFoundError as error:
             raise _missing(self.where(name)) from error
         except OSError as error:
-            raise InputError(
-                f"{self.where(name)}: cannot be read ({error.strerror}); restore the file"
-            ) from error
+            raise InputError(f"{self.where(name)}: cannot be read ({error.strerror}); restore the file") from error
 
 
 class _Zip:
@@ -73,9 +71,7 @@ class _Zip:
         except KeyError as error:
             raise _missing(self.where(name)) from error
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
-            raise InputError(
-                f"{self.where(name)} cannot be unpacked ({error}); download the zip again"
-            ) from error
+            raise InputError(f"{self.where(name)} cannot be unpacked ({error}); download the zip again") from error
 
 
 @contextmanager
@@ -105,9 +101,7 @@ def stems(tree: Tree, *suffixes: str) -> dict[str, str]:
         if file.suffix in suffixes:
             stem = str(file.with_suffix(""))
             if found.setdefault(file.stem, stem) != stem:
-                raise InputError(
-                    f"{tree.path}: two records {file.stem} ({found[file.stem]}, {stem}); keep one"
-                )
+                raise InputError(f"{tree.path}: two records {file.stem} ({found[file.stem]}, {stem}); keep one")
     return found
 
 

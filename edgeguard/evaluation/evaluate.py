@@ -78,9 +78,7 @@ def evaluate(
             for first in range(0, len(index), _BATCH):
                 chosen = index[first : first + _BATCH]
                 ecg = (
-                    dataset.batch(chosen)[0]
-                    if attack.name == "clean"
-                    else craft(source, dataset, chosen, attack, seed)
+                    dataset.batch(chosen)[0] if attack.name == "clean" else craft(source, dataset, chosen, attack, seed)
                 )
                 if subject.is_file and attack.name != "clean":
                     ecg = np.rint(ecg)
@@ -90,9 +88,7 @@ def evaluate(
     return Evaluation(subject.classes, dataset.labels[index], judged)
 
 
-def craft(
-    source: Run | None, dataset: Dataset, index: np.ndarray, attack: Attack, seed: int = 0
-) -> np.ndarray:
+def craft(source: Run | None, dataset: Dataset, index: np.ndarray, attack: Attack, seed: int = 0) -> np.ndarray:
     """Adversarial ecg float32 [B, 1, T] of the records, crafted on the source's network."""
     assert source is not None
     device = next(source.model.parameters()).device
@@ -108,9 +104,7 @@ def craft(
     )
     if attack.name == "pgd":
         return pgd(source.model, ecg, labels, mask, **shared).cpu().numpy()
-    smoothing: dict[str, Any] = dict(
-        smooth_steps=attack.smooth_steps, kernels=attack.kernels, mask_at=attack.mask_at
-    )
+    smoothing: dict[str, Any] = dict(smooth_steps=attack.smooth_steps, kernels=attack.kernels, mask_at=attack.mask_at)
     return sap(source.model, ecg, labels, mask, **shared, **smoothing).cpu().numpy()
 
 
@@ -129,9 +123,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
             "kernels": entry.attack.kernels,
             "random_start": entry.attack.random_start,
             **_scores(evaluation.labels, entry.predicted, count),
-            "classes": _per_class(
-                confusion_matrix(evaluation.labels, entry.predicted, count), evaluation.classes
-            ),
+            "classes": _per_class(confusion_matrix(evaluation.labels, entry.predicted, count), evaluation.classes),
         }
         for entry in evaluation.judged
     ]
@@ -160,8 +152,6 @@ def _per_class(confusion: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any
 def _random_start(ecg: torch.Tensor, index: np.ndarray, eps: float, seed: int) -> torch.Tensor:
     rows = []
     for row, record in zip(ecg, index, strict=True):
-        stream = torch.Generator().manual_seed(
-            int(np.random.SeedSequence([seed, int(record)]).generate_state(1)[0])
-        )
+        stream = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, int(record)]).generate_state(1)[0]))
         rows.append(uniform_start(row, eps, stream))
     return torch.stack(rows)

@@ -81,12 +81,7 @@ def open_subject(path: Path) -> Subject:
 def parent_run(file: Path, weights_sha256: str | None) -> Run | None:
     """The run in the file's folder whose weights the file was exported from."""
     weights = file.parent / WEIGHTS
-    if (
-        weights_sha256
-        and is_run(file.parent)
-        and weights.is_file()
-        and sha256_file(weights) == weights_sha256
-    ):
+    if weights_sha256 and is_run(file.parent) and weights.is_file() and sha256_file(weights) == weights_sha256:
         return load_run(file.parent)
     return None
 
@@ -114,9 +109,7 @@ def records_to_judge(subject: Subject, dataset: Dataset, *, part: str) -> tuple[
         )
     unseen = np.setdiff1d(everything, seen)
     if len(unseen) == 0:
-        raise InputError(
-            f"{dataset.source}: the model has seen every record; give other data, or --split all"
-        )
+        raise InputError(f"{dataset.source}: the model has seen every record; give other data, or --split all")
     left_out = f", {len(seen)} seen ones left out" if len(seen) else ""
     return unseen, f"{len(unseen)} {'test' if same else 'unseen'} records{left_out}"
 

@@ -159,15 +159,11 @@ def _trained(
     return folder
 
 
-def _judged(
-    model: Path, sap: list[Attack], *, dataset: Dataset, parts: Split, seed: int, title: str
-) -> Evaluation:
+def _judged(model: Path, sap: list[Attack], *, dataset: Dataset, parts: Split, seed: int, title: str) -> Evaluation:
     """Clean, under PGD at the paper's radius, and under SAP; crafted on the model's own network."""
     subject = open_subject(model)
     attacks = [*portfolio(("clean", "pgd"), eps=PAPER_EPS_UV, steps=_STEPS), *sap]
-    return evaluate(
-        subject, dataset, parts.test, attacks, source=subject.run, situation="II", seed=seed, title=title
-    )
+    return evaluate(subject, dataset, parts.test, attacks, source=subject.run, situation="II", seed=seed, title=title)
 
 
 def _sap(radii: tuple[float, ...]) -> list[Attack]:
@@ -193,16 +189,12 @@ def _attacked(int8: Path, witnesses: Path, dataset: Dataset, options: DemoOption
     model = open_model(int8)
     chosen, _ = choose_records(model, dataset, samples=options.samples, seed=options.seed)
     with tqdm(total=len(chosen) * options.queries, desc="black box", unit="query", dynamic_ncols=True) as bar:
-        campaign = attack_file(
-            model, dataset, chosen, queries=options.queries, seed=options.seed, progress=bar.update
-        )
+        campaign = attack_file(model, dataset, chosen, queries=options.queries, seed=options.seed, progress=bar.update)
     save_witnesses(campaign, witnesses)
     return campaign
 
 
-def _draw(
-    out: Path, dataset: Dataset, parts: Split, outcomes: list[Outcome], options: DemoOptions
-) -> dict[str, str]:
+def _draw(out: Path, dataset: Dataset, parts: Split, outcomes: list[Outcome], options: DemoOptions) -> dict[str, str]:
     paths = {name: out / f"{name}.png" for name in ("attack", "robustness", "query_curve")}
     draw_attack(_example(dataset, parts, outcomes[0], options.seed), paths["attack"])
     title = f"int8 files under white-box SAP, n = {len(parts.test)}, 95 % intervals"
@@ -244,9 +236,7 @@ def _example(dataset: Dataset, parts: Split, outcome: Outcome, seed: int) -> Att
     )
 
 
-def _report(
-    outcomes: list[Outcome], parts: Split, options: DemoOptions, figures: dict[str, str]
-) -> dict[str, Any]:
+def _report(outcomes: list[Outcome], parts: Split, options: DemoOptions, figures: dict[str, str]) -> dict[str, Any]:
     networks = {outcome.defense: _figures_of(outcome, options.queries) for outcome in outcomes}
     rates = [_accuracy(networks[defense]["int8"], "sap") for defense in DEFENSES]
     return {

@@ -72,9 +72,7 @@ def draw_attack(record: AttackedRecord, path: Path, *, seconds: float = 8.0) -> 
         above.plot(time, ecg / 1000, label=said, zorder=3, **style)
     above.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9, borderpad=0)
     scale = f"{record.name}   {paper.SPEED:g} mm/s   {paper.GAIN:g} mm/mV"
-    above.text(
-        1, 1 + 1.8 / strip, scale, transform=above.transAxes, ha="right", fontsize=8.5, color=paper.SOFT
-    )
+    above.text(1, 1 + 1.8 / strip, scale, transform=above.transAxes, ha="right", fontsize=8.5, color=paper.SOFT)
 
     difference = np.subtract(adversarial, original, dtype=np.float64)
     bound = max(1.0, float(np.abs(difference).max())) * 1.15
@@ -114,9 +112,7 @@ def draw_robustness(
         eps = sorted(curve)
         value, low, high = ([curve[e][key] for e in eps] for key in ("value", "low", "high"))
         axes.fill_between(eps, low, high, color=colour, alpha=0.16, linewidth=0)
-        axes.plot(
-            eps, value, color=colour, linewidth=1.8, marker="o", markersize=4, label=name, clip_on=False
-        )
+        axes.plot(eps, value, color=colour, linewidth=1.8, marker="o", markersize=4, label=name, clip_on=False)
     axes.set_xscale("symlog", linthresh=min((eps for eps in radii if eps > 0), default=1.0), linscale=0.6)
     axes.set_xticks(radii, ["clean" if eps == 0 else f"{eps:g}" for eps in radii])
     axes.xaxis.set_minor_locator(NullLocator())

@@ -29,12 +29,8 @@ def rule(axes: Any, seconds: float, low: float, high: float) -> None:
     """Squares of 1 mm and 5 mm on axes that are `seconds` wide, from `low` to `high` millivolts."""
     for step, colour, weight in ((0.04, MINOR, 0.4), (0.2, MAJOR, 0.7)):
         rise = step * SPEED / GAIN
-        axes.vlines(
-            np.arange(0, seconds + step / 2, step), low, high, color=colour, linewidth=weight, zorder=1
-        )
-        axes.hlines(
-            np.arange(low, high + rise / 2, rise), 0, seconds, color=colour, linewidth=weight, zorder=1
-        )
+        axes.vlines(np.arange(0, seconds + step / 2, step), low, high, color=colour, linewidth=weight, zorder=1)
+        axes.hlines(np.arange(low, high + rise / 2, rise), 0, seconds, color=colour, linewidth=weight, zorder=1)
     axes.set(xlim=(0, seconds), ylim=(low, high), xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(color=MAJOR, linewidth=0.7)

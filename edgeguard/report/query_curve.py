@@ -60,9 +60,7 @@ def draw_query_curve(traces: Sequence[Trace], budget: int, path: Path, *, title:
     FigureCanvasAgg(figure)
     near, share = figure.subplots(1, 2)
     grid = np.unique(np.rint(np.geomspace(1, max(budget, 2), 200)).astype(int))
-    reached = np.array([[trace.at(queries) for trace in traces] for queries in grid]).reshape(
-        len(grid), -1, 2
-    )
+    reached = np.array([[trace.at(queries) for trace in traces] for queries in grid]).reshape(len(grid), -1, 2)
     _draw_distance(near, grid, reached[..., 0])
     _draw_success(share, grid, reached[..., 1])
     for axes in (near, share):
@@ -77,9 +75,7 @@ def draw_query_curve(traces: Sequence[Trace], budget: int, path: Path, *, title:
 
 def _draw_distance(axes: Any, grid: np.ndarray, l2: np.ndarray) -> None:
     low, median, high = _finite([_quantiles(l2.T, share) for share in (0.25, 0.5, 0.75)])
-    axes.fill_between(
-        grid, low, high, color=_COLOURS[1], alpha=0.2, linewidth=0, step="post", label="quartiles"
-    )
+    axes.fill_between(grid, low, high, color=_COLOURS[1], alpha=0.2, linewidth=0, step="post", label="quartiles")
     axes.plot(grid, median, color=_COLOURS[0], linewidth=1.8, drawstyle="steps-post", label="median")
     axes.set(ylabel="L2 distance, microvolts", title="distance of the nearest adversarial record")
     if np.isfinite(median).any():
@@ -108,9 +104,7 @@ def _draw_success(axes: Any, grid: np.ndarray, linf: np.ndarray) -> None:
             linewidth=0,
             step="post",
         )
-    axes.set(
-        ylabel="share of records fooled", ylim=(0, 1.02), title="success by L-inf radius, 95 % intervals"
-    )
+    axes.set(ylabel="share of records fooled", ylim=(0, 1.02), title="success by L-inf radius, 95 % intervals")
     _legend(axes)
 
 

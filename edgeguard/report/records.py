@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 
 from edgeguard.ecg.record import CLASS_NAMES, Record
+from edgeguard.report.paper import GAIN, MM, SOFT, SPEED, TRACE, limits, rule
 from edgeguard.runtime.files import write_bytes
 
-_MM = 1 / 25.4
-_SPEED, _GAIN = 25.0, 10.0
-"""Millimetres a second, millimetres a millivolt."""
 _MARGIN, _CAPTION = 6.0, 7.0
 """Millimetres round the page, and above each strip."""
-_HEIGHT = (1.5, 4.0)
-"""Least and most millivolts that one strip shows."""
-_MINOR, _MAJOR, _TRACE = "#f6dcd8", "#e9b3ab", "#1c1c28"
 
 
 def draw_records(records: Sequence[Record], path: Path, *, seconds: float = 10.0) -> None:
@@ -30,20 +25,18 @@ def draw_records(records: Sequence[Record], path: Path, *, seconds: float = 10.0
     from matplotlib.figure import Figure
 
     traces = [_middle(record.ecg, round(seconds * record.sampling_rate)) / 1000 for record in records]
-    limits = [_limits(trace) for trace in traces]
-    width = seconds * _SPEED + 2 * _MARGIN
-    heights = [(high - low) * _GAIN for low, high in limits]
+    spans = [limits(trace) for trace in traces]
+    width = seconds * SPEED + 2 * _MARGIN
+    heights = [(high - low) * GAIN for low, high in spans]
     page = sum(heights) + _CAPTION * len(records) + _MARGIN
-    figure = Figure(figsize=(width * _MM, page * _MM), dpi=150, facecolor="white")
+    figure = Figure(figsize=(width * MM, page * MM), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
     top = page
-    for record, trace, (low, high), height in zip(records, traces, limits, heights, strict=True):
+    for record, trace, (low, high), height in zip(records, traces, spans, heights, strict=True):
         top -= _CAPTION
-        axes = figure.add_axes(
-            (_MARGIN / width, (top - height) / page, 1 - 2 * _MARGIN / width, height / page)
-        )
-        _paper(axes, seconds, low, high)
-        axes.plot(np.arange(len(trace)) / record.sampling_rate, trace, color=_TRACE, linewidth=0.9, zorder=3)
+        axes = figure.add_axes((_MARGIN / width, (top - height) / page, 1 - 2 * _MARGIN / width, height / page))
+        rule(axes, seconds, low, high)
+        axes.plot(np.arange(len(trace)) / record.sampling_rate, trace, color=TRACE, linewidth=0.9, zorder=3)
         _caption(axes, record, height, clipped=bool((trace < low).any() or (trace > high).any()))
         top -= height
     image = io.BytesIO()
@@ -57,38 +50,11 @@ def _middle(ecg: np.ndarray, samples: int) -> np.ndarray:
     return ecg[start : start + samples]
 
 
-def _limits(trace: np.ndarray) -> tuple[float, float]:
-    """Lowest and highest millivolts of a strip: whole squares of 0.5 mV around the trace, within _HEIGHT."""
-    low, high = np.floor(2 * trace.min()) / 2, np.ceil(2 * trace.max()) / 2
-    least, most = _HEIGHT
-    if high - low > most:
-        middle = np.round(2 * np.median(trace)) / 2
-        low, high = middle - most / 2, middle + most / 2
-    while high - low < least:
-        low, high = (low - 0.5, high) if high + low > 0 else (low, high + 0.5)
-    return float(low), float(high)
-
-
-def _paper(axes: Any, seconds: float, low: float, high: float) -> None:
-    axes.set(xlim=(0, seconds), ylim=(low, high))
-    for step, colour, weight in ((0.04, _MINOR, 0.4), (0.2, _MAJOR, 0.7)):
-        axes.vlines(
-            np.arange(0, seconds + step / 2, step), low, high, color=colour, linewidth=weight, zorder=1
-        )
-        rise = step * _SPEED / _GAIN
-        axes.hlines(
-            np.arange(low, high + rise / 2, rise), 0, seconds, color=colour, linewidth=weight, zorder=1
-        )
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(color=_MAJOR, linewidth=0.7)
-
-
 def _caption(axes: Any, record: Record, height: float, *, clipped: bool) -> None:
     """Class to the left, record and scale to the right, 1 mm above a strip of `height` mm."""
     label = record.label or ""
     name = f"{CLASS_NAMES[label]} ({label})" if label in CLASS_NAMES else "unlabelled"
-    facts = [record.name, f"{_SPEED:g} mm/s", f"{_GAIN:g} mm/mV", *["clipped"] * clipped]
+    facts = [record.name, f"{SPEED:g} mm/s", f"{GAIN:g} mm/mV", *["clipped"] * clipped]
     at = {"y": 1 + 1 / height, "transform": axes.transAxes, "fontsize": 9, "va": "bottom"}
     axes.text(x=0, s=name, weight="bold", **at)
-    axes.text(x=1, s="   ".join(facts), ha="right", color="#606068", **at)
+    axes.text(x=1, s="   ".join(facts), ha="right", color=SOFT, **at)

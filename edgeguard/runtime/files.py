@@ -30,9 +30,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose another place"
-        ) from error
+        raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another place") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -60,9 +60,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, ValueError) as error:
-        raise InputError(
-            f"{path}: is not an ONNX file; export the model to .onnx and name that file"
-        ) from error
+        raise InputError(f"{path}: is not an ONNX file; export the model to .onnx and name that file") from error
     if not model.graph.node:
         raise InputError(f"{path}: is not an ONNX file, or holds an empty graph; export the model anew")
     try:
@@ -88,36 +86,26 @@ def read_signature(model: onnx.ModelProto, where: Path) -> Signature:
     inputs = [value for value in model.graph.input if value.name not in weights]
     outputs = list(model.graph.output)
     if any(value.name.startswith("past_") for value in inputs):
-        raise InputError(
-            f"{where}: is a streaming file with states; name the window model that it was made from"
-        )
+        raise InputError(f"{where}: is a streaming file with states; name the window model that it was made from")
     if len(inputs) != 1 or len(outputs) != 1:
         names = f"inputs {_names(inputs)}, outputs {_names(outputs)}"
-        raise InputError(
-            f"{where}: one ECG input and one logits output needed, found {names}; cut the graph to them"
-        )
+        raise InputError(f"{where}: one ECG input and one logits output needed, found {names}; cut the graph to them")
     return _signature(inputs[0], outputs[0], where)
 
 
 def _signature(ecg: onnx.ValueInfoProto, logits: onnx.ValueInfoProto, where: Path) -> Signature:
     for value in (ecg, logits):
         if value.type.WhichOneof("value") != "tensor_type":
-            raise InputError(
-                f"{where}: {value.name} is not a tensor; export a model from one tensor to one tensor"
-            )
+            raise InputError(f"{where}: {value.name} is not a tensor; export a model from one tensor to one tensor")
     if (kind := ecg.type.tensor_type.elem_type) not in _INPUT_DTYPES:
         raise InputError(
             f"{where}: input {ecg.name} is {_type_name(kind)}; float or int16, int32, int64 samples needed"
         )
     if (kind := logits.type.tensor_type.elem_type) not in _LOGIT_TYPES:
-        raise InputError(
-            f"{where}: output {logits.name} is {_type_name(kind)}; export float logits [batch, classes]"
-        )
+        raise InputError(f"{where}: output {logits.name} is {_type_name(kind)}; export float logits [batch, classes]")
     dims = _dims(logits)
     if dims is not None and len(dims) != 2:
-        raise InputError(
-            f"{where}: output {logits.name} has shape {_shape(dims)}; logits [batch, classes] needed"
-        )
+        raise InputError(f"{where}: output {logits.name} has shape {_shape(dims)}; logits [batch, classes] needed")
     batch, leading, window, trailing = _layout(_dims(ecg), f"{where}: input {ecg.name}")
     dtype = _INPUT_DTYPES[ecg.type.tensor_type.elem_type]
     return Signature(ecg.name, logits.name, dtype, leading, trailing, window, batch)
@@ -229,9 +217,7 @@ def _dims(value: onnx.ValueInfoProto) -> list[int | None] | None:
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         return None
-    return [
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim
-    ]
+    return [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim]
 
 
 def _shape(dims: list[int | None]) -> str:

@@ -94,9 +94,7 @@ def _decode(name: str, text: str) -> Any:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(
-            f"metadata {PREFIX}{name}: {text[:40]!r} is not JSON; export the file anew"
-        ) from error
+        raise InputError(f"metadata {PREFIX}{name}: {text[:40]!r} is not JSON; export the file anew") from error
     if value is not None and not isinstance(value, _TYPES.get(name, str)):
         raise InputError(f"metadata {PREFIX}{name}: {text[:40]!r} has the wrong type; export the file anew")
     return value

@@ -147,9 +147,7 @@ def open_model(
         signature,
         metadata,
         input_step_uv=metadata.input_step_uv if step is None else step * _MICROVOLTS[metadata.unit or "uV"],
-        batches=(fixed_batch,)
-        if fixed_batch
-        else _affordable_batches(model, signature, metadata.window or 1),
+        batches=(fixed_batch,) if fixed_batch else _affordable_batches(model, signature, metadata.window or 1),
     )
     _try_out(opened)
     return opened
@@ -196,22 +194,11 @@ def _complete(
         if value is None:
             raise InputError(f"{path}: does not say the {field}; add {option}")
     if metadata.unit not in _MICROVOLTS:
-        raise InputError(
-            f"{path}: unit {metadata.unit!r} is none of {', '.join(_MICROVOLTS)}; give it with --unit"
-        )
+        raise InputError(f"{path}: unit {metadata.unit!r} is none of {', '.join(_MICROVOLTS)}; give it with --unit")
     if signature.window not in (None, metadata.window):
-        raise InputError(
-            f"{path}: takes {signature.window} samples, not {metadata.window}; leave --window out"
-        )
-    if (
-        not metadata.window
-        or metadata.window < 1
-        or not metadata.sampling_rate
-        or metadata.sampling_rate <= 0
-    ):
-        raise InputError(
-            f"{path}: window and sampling rate must be above 0; mend --window or --sampling-rate"
-        )
+        raise InputError(f"{path}: takes {signature.window} samples, not {metadata.window}; leave --window out")
+    if not metadata.window or metadata.window < 1 or not metadata.sampling_rate or metadata.sampling_rate <= 0:
+        raise InputError(f"{path}: window and sampling rate must be above 0; mend --window or --sampling-rate")
     return metadata
 
 
@@ -276,9 +263,7 @@ def _try_out(model: OnnxModel) -> None:
         shape = model._run(np.repeat(silence, model.batches[-1], axis=0)).shape
     except RUNTIME_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{model.path}: cannot run {model.window} samples ({reason}); mend --window"
-        ) from error
+        raise InputError(f"{model.path}: cannot run {model.window} samples ({reason}); mend --window") from error
     if len(shape) != 2 or shape[1] != len(model.classes):
         raise InputError(
             f"{model.path}: gives logits {list(shape)} for {len(model.classes)} named classes; mend --classes"

@@ -143,9 +143,7 @@ def test_bisection_finds_a_flat_boundary() -> None:
     assert 30 <= min(p[0, 0] for p, hit in asked if hit) <= 30 + 100 / 1024
 
 
-def test_found_records_fool_the_model_when_judged_anew(
-    attack: Callable, model: Bumps, records: tuple
-) -> None:
+def test_found_records_fool_the_model_when_judged_anew(attack: Callable, model: Bumps, records: tuple) -> None:
     ecg, _, labels, _ = records
     result, _ = attack()
     assert len(result.traces) == 12
@@ -179,9 +177,7 @@ def test_padding_is_untouched(attack: Callable, model: Bumps, records: tuple) ->
     exact = model.logits
     model.logits = lambda rows: (asked.extend(rows), exact(rows))[1]
     for spectral in (False, True):
-        result, _ = attack(
-            budget=60, attacked=np.array([9]), options=BoundaryOptions(spectral_starts=spectral)
-        )
+        result, _ = attack(budget=60, attacked=np.array([9]), options=BoundaryOptions(spectral_starts=spectral))
         assert not (result.traces[9].nearest_l2 - ecg[9])[~mask[9]].any()
     queries = [row for row in asked if row.shape == (1, T)][12:]
     assert sum(not row[~mask[9]].any() for row in queries) >= 2 * 59
@@ -207,9 +203,7 @@ def test_seeds_repeat_and_differ(attack: Callable) -> None:
 
 
 @pytest.mark.parametrize("budget", [0, 1, 2, 5, 40])
-def test_the_budget_holds_and_the_ledger_counts_every_call(
-    attack: Callable, model: Bumps, budget: int
-) -> None:
+def test_the_budget_holds_and_the_ledger_counts_every_call(attack: Callable, model: Bumps, budget: int) -> None:
     spent: list[int] = []
     result, oracle = attack(budget=budget, progress=spent.append)
     assert oracle.ledger.max() <= budget

@@ -134,17 +134,13 @@ def test_masking_at_the_end_perturbs_the_padding_meanwhile():
     assert torch.equal(plain, pgd(model, ecg, labels, mask, steps=7, loss=margin))
 
 
-@pytest.mark.parametrize(
-    "settings_", [{}, {"kernels": "zip5"}, {"mask_at": "end"}, {"best": True}, {"loss": margin}]
-)
+@pytest.mark.parametrize("settings_", [{}, {"kernels": "zip5"}, {"mask_at": "end"}, {"best": True}, {"loss": margin}])
 @pytest.mark.parametrize("smooth_steps", [0, 3, 12])
 def test_the_perturbation_stays_in_the_ball_and_off_the_padding(
     network: Convolutional, batch: tuple[Tensor, Tensor, Tensor], settings_: dict, smooth_steps: int
 ):
     ecg, labels, mask = batch
-    attacked = sap(
-        network, ecg, labels, mask, eps=10, alpha=3, steps=5, smooth_steps=smooth_steps, **settings_
-    )
+    attacked = sap(network, ecg, labels, mask, eps=10, alpha=3, steps=5, smooth_steps=smooth_steps, **settings_)
     delta = attacked - ecg
     assert delta.abs().max() <= 10 + 1e-3
     assert delta.abs().max() > 3
@@ -153,9 +149,7 @@ def test_the_perturbation_stays_in_the_ball_and_off_the_padding(
     assert attacked.dtype == torch.float32 and not attacked.requires_grad
 
 
-def test_without_smooth_steps_sap_is_pgd_bit_for_bit(
-    network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]
-):
+def test_without_smooth_steps_sap_is_pgd_bit_for_bit(network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]):
     for best in (False, True):
         smooth = sap(network, *batch, eps=10, alpha=1.5, steps=9, smooth_steps=0, best=best)
         assert torch.equal(smooth, pgd(network, *batch, eps=10, alpha=1.5, steps=9, best=best))
@@ -173,9 +167,7 @@ def test_nothing_to_do_gives_the_record_back(
 
 
 @pytest.mark.parametrize("best", [False, True])
-def test_the_network_is_left_as_it_was(
-    network: Convolutional, batch: tuple[Tensor, Tensor, Tensor], best: bool
-):
+def test_the_network_is_left_as_it_was(network: Convolutional, batch: tuple[Tensor, Tensor, Tensor], best: bool):
     network.head.weight.grad = torch.full_like(network.head.weight, 7.0)
     state = {name: value.clone() for name, value in network.state_dict().items()}
     modes = [m.training for m in network.modules()]
@@ -209,9 +201,7 @@ def test_an_attack_is_the_same_every_time_and_draws_nothing(
     assert torch.equal(first, second) and torch.equal(torch.get_rng_state(), state)
 
 
-def test_an_attack_works_where_gradients_are_switched_off(
-    network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]
-):
+def test_an_attack_works_where_gradients_are_switched_off(network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]):
     with torch.no_grad():
         inside = sap(network, *batch, steps=3, smooth_steps=3)
     assert torch.equal(inside, sap(network, *batch, steps=3, smooth_steps=3))
@@ -251,9 +241,7 @@ def test_an_attack_raises_the_loss(network: Convolutional, batch: tuple[Tensor, 
         assert (losses_of(network, attacked, labels) > clean).all()
 
 
-def test_the_best_iterate_is_the_best_of_all_iterates(
-    network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]
-):
+def test_the_best_iterate_is_the_best_of_all_iterates(network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]):
     """Steps far too large overshoot; the best of the first k iterates is found by running them one by one."""
     ecg, labels, _ = batch
     coarse = dict(eps=60.0, alpha=45.0)
@@ -268,9 +256,7 @@ def test_the_best_iterate_is_the_best_of_all_iterates(
     assert (losses_of(network, best, labels) >= smoothed - 1e-6).all()
 
 
-def test_smoothing_begins_at_the_last_pgd_iterate(
-    network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]
-):
+def test_smoothing_begins_at_the_last_pgd_iterate(network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]):
     """Eq. 10 of the ADT paper; also where the best smoothed iterate is kept."""
     coarse = dict(eps=60.0, alpha=45.0)
     last = pgd(network, *batch, **coarse, steps=3) - batch[0]
@@ -280,9 +266,7 @@ def test_smoothing_begins_at_the_last_pgd_iterate(
         assert torch.equal(whole, second)
 
 
-def test_a_start_is_where_it_begins_clipped_and_masked(
-    network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]
-):
+def test_a_start_is_where_it_begins_clipped_and_masked(network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]):
     ecg, labels, mask = batch
     start = torch.full_like(ecg, 25.0)
     stayed = pgd(network, *batch, eps=10, steps=0, start=start)
@@ -290,9 +274,7 @@ def test_a_start_is_where_it_begins_clipped_and_masked(
     assert torch.equal(start, torch.full_like(ecg, 25.0))
     model = Linear()
     ecg, labels, mask = linear_case(model)
-    begun = pgd(
-        model, ecg, labels, mask, eps=10, alpha=1, steps=3, start=torch.full_like(ecg, 4.0), loss=margin
-    )
+    begun = pgd(model, ecg, labels, mask, eps=10, alpha=1, steps=3, start=torch.full_like(ecg, 4.0), loss=margin)
     assert torch.equal(begun - ecg, (4 + 3 * model.v.sign()).expand_as(ecg))
 
 
@@ -324,18 +306,14 @@ def test_random_starts_fill_the_ball_and_follow_their_generator():
     assert not torch.equal(first, uniform_start(ecg, 10, torch.Generator().manual_seed(4)))
 
 
-def test_restarts_keep_each_records_strongest_run(
-    network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]
-):
+def test_restarts_keep_each_records_strongest_run(network: Convolutional, batch: tuple[Tensor, Tensor, Tensor]):
     ecg, labels, _ = batch
     options = dict(eps=60.0, alpha=40.0, steps=2)
     draws = torch.Generator().manual_seed(5)
     runs = [pgd(network, *batch, **options)]
     runs += [pgd(network, *batch, **options, start=uniform_start(ecg, 60.0, draws)) for _ in range(4)]
     values = torch.stack([losses_of(network, each, labels) for each in runs])
-    strongest = with_restarts(
-        pgd, network, *batch, restarts=4, generator=torch.Generator().manual_seed(5), **options
-    )
+    strongest = with_restarts(pgd, network, *batch, restarts=4, generator=torch.Generator().manual_seed(5), **options)
     assert len(set(values.argmax(0).tolist())) > 1
     for row, best in enumerate(values.argmax(0)):
         assert torch.equal(strongest[row], runs[best][row])
@@ -350,9 +328,7 @@ def test_restarts_pass_their_options_on_and_leave_the_network_alone(
     options = dict(eps=8.0, alpha=4.0, steps=1, smooth_steps=2, kernels="zip5", loss=margin)
     none = with_restarts(sap, network, *batch, restarts=0, generator=torch.Generator(), **options)
     assert torch.equal(none, sap(network, *batch, **options))
-    some = with_restarts(
-        sap, network, *batch, restarts=2, generator=torch.Generator().manual_seed(0), **options
-    )
+    some = with_restarts(sap, network, *batch, restarts=2, generator=torch.Generator().manual_seed(0), **options)
     delta = some - batch[0]
     assert delta.abs().max() <= 8 + 1e-3 and not delta[~batch[2]].any()
     assert [m.training for m in network.modules()] == modes

@@ -5,9 +5,7 @@ from scipy.special import log_softmax
 
 from edgeguard.attacks.losses import LOSSES, cross_entropy, margin
 
-LOGITS = torch.tensor(
-    [[2.0, -1.0, 0.5, 0.0], [0.0, 3.0, 3.5, -2.0], [1.0, 1.0, 1.0, 1.0]], dtype=torch.float64
-)
+LOGITS = torch.tensor([[2.0, -1.0, 0.5, 0.0], [0.0, 3.0, 3.5, -2.0], [1.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
 LABELS = torch.tensor([0, 1, 3])
 
 
@@ -17,9 +15,7 @@ def test_cross_entropy_is_minus_the_log_softmax_at_that_temperature(temperature:
     rows = np.arange(3)
     np.testing.assert_allclose(cross_entropy(LOGITS, LABELS, temperature), expected[rows, LABELS], rtol=1e-12)
     soft = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.0, 0.5, 0.5, 0.0], [0.25, 0.25, 0.25, 0.25]]).double()
-    np.testing.assert_allclose(
-        cross_entropy(LOGITS, soft, temperature), (soft.numpy() * expected).sum(1), rtol=1e-12
-    )
+    np.testing.assert_allclose(cross_entropy(LOGITS, soft, temperature), (soft.numpy() * expected).sum(1), rtol=1e-12)
 
 
 def test_hard_labels_are_certain_soft_ones():

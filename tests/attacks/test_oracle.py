@@ -31,9 +31,7 @@ def query(*logits: float) -> np.ndarray:
     st.integers(0, 4),
     st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), max_size=8),
 )
-def test_ledger_equals_the_rows_seen_and_stays_within_the_budget(
-    budget: int, batches: list[list[int]]
-) -> None:
+def test_ledger_equals_the_rows_seen_and_stays_within_the_budget(budget: int, batches: list[list[int]]) -> None:
     model = CountingModel()
     oracle = LabelOracle(model, np.zeros(3), budget=budget)
     seen = np.zeros(3, np.int64)
@@ -95,9 +93,7 @@ def test_a_negative_budget_is_refused() -> None:
         LabelOracle(CountingModel(), np.array([0]), budget=-1)
 
 
-@pytest.mark.parametrize(
-    "module", ["attacks.oracle", "attacks.campaign", "runtime.session", "runtime.census"]
-)
+@pytest.mark.parametrize("module", ["attacks.oracle", "attacks.campaign", "runtime.session", "runtime.census"])
 def test_torch_stays_out(module: str) -> None:
     code = f"import sys, edgeguard.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -88,9 +88,7 @@ def test_machine_output_and_witnesses(folder: Path, cinc_zip: Path, reference: P
     assert outcome.exit_code == 0, outcome.output
     result = json.loads(outcome.stdout)
     assert result["schema"] == "edgeguard.attack-onnx/1"
-    assert {"model", "attack", "samples", "queries", "seconds", "curve", "skipped", "witnesses"} <= set(
-        result
-    )
+    assert {"model", "attack", "samples", "queries", "seconds", "curve", "skipped", "witnesses"} <= set(result)
     assert (result["attack"], result["samples"], result["queries"]) == ("boundary", 20, 60)
     assert result["attacked"] + result["skipped"] == 20
     assert result["skipped"] > 0
@@ -160,9 +158,7 @@ def test_the_test_part_of_the_file_s_own_data_is_taken(folder: Path, cinc_zip: P
     assert "records: 40 of all 40" in outcome.stderr
 
 
-def test_the_sample_keeps_the_shares_of_the_classes_and_follows_the_seed(
-    folder: Path, cinc_zip: Path
-) -> None:
+def test_the_sample_keeps_the_shares_of_the_classes_and_follows_the_seed(folder: Path, cinc_zip: Path) -> None:
     model = write_model(folder / "m.onnx")
     drawn = []
     for seed in (0, 0, 1):
@@ -240,7 +236,5 @@ def test_no_torch_on_the_whole_path(folder: Path, cinc_zip: Path, reference: Pat
         f"main({arguments!r}, standalone_mode=False)\n"
         "assert 'torch' not in sys.modules\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ}, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ}, check=False)
     assert done.returncode == 0, done.stderr

@@ -50,9 +50,7 @@ def write_file(path: Path, run: Path | None = None) -> Path:
     return path
 
 
-def test_the_json_object_is_that_of_the_contract(
-    edgeguard: Call, own_run: Path, waves: Path, only_json: OnlyJson
-):
+def test_the_json_object_is_that_of_the_contract(edgeguard: Call, own_run: Path, waves: Path, only_json: OnlyJson):
     result = edgeguard("evaluate", own_run, *QUICK, "--json")
     report = only_json(result)
     assert report["schema"] == "edgeguard.evaluate/1"

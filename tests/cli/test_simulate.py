@@ -131,9 +131,7 @@ def test_joined_short_records_are_scored(model: str, tmp_path: Path) -> None:
 def test_the_newest_int8_file_is_taken(tmp_path: Path, csv: str) -> None:
     facts = {"classes": CLASSES, "sampling_rate": 20.0, "window": 60}
     for name, age in (("int8-old", 3), ("int8", 2), ("fp32", 1)):
-        os.utime(
-            write_model(tmp_path / "runs" / name / f"{name}.onnx", **facts), ns=(-age * 10**9 + 10**18,) * 2
-        )
+        os.utime(write_model(tmp_path / "runs" / name / f"{name}.onnx", **facts), ns=(-age * 10**9 + 10**18,) * 2)
     done = simulate("--record", csv, "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["model"] == "runs/int8/int8.onnx"

@@ -142,9 +142,7 @@ def test_a_bad_file_of_options_is_refused(train: Call, refused: Refused, name: s
     assert not Path("runs").exists()
 
 
-def test_a_file_of_options_counts_and_the_command_line_wins(
-    edgeguard: Call, waves: Path, only_json: OnlyJson
-):
+def test_a_file_of_options_counts_and_the_command_line_wins(edgeguard: Call, waves: Path, only_json: OnlyJson):
     Path("own.toml").write_text(
         f'defense = "none"\narch = "cli_network:make"\nepochs = 1\nlearning-rate = 0.01\n'
         f'augment = false\nseed = 5\ndata = "{waves}"\ndevice = "cpu"\n'
@@ -189,9 +187,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_ctrl_c_leaves_a_run_that_goes_on(
-    train: Call, refused: Refused, only_json: OnlyJson, interrupted: None
-):
+def test_ctrl_c_leaves_a_run_that_goes_on(train: Call, refused: Refused, only_json: OnlyJson, interrupted: None):
     result = train("--defense", "none", "--epochs", 4)
     assert result.exit_code == 130 and "interrupted; the same command with --resume goes on" in result.stderr
     assert result.stdout == "" and "Traceback" not in result.output

@@ -65,8 +65,6 @@ def test_augmentation_turns_and_scales_each_record_with_its_padding():
 def test_augmentation_follows_its_generator_alone():
     ecg, mask = torch.randn(4, 1, 60), torch.ones(4, 1, 60, dtype=torch.bool)
     state = torch.get_rng_state()
-    first, second, other = (
-        augment(ecg, mask, 20.0, torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2)
-    )
+    first, second, other = (augment(ecg, mask, 20.0, torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2))
     assert torch.equal(first, second) and not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), state)

@@ -98,9 +98,7 @@ def test_where_all_are_damaged_the_network_stays_fresh(tmp_path: Path):
 
 
 @pytest.mark.parametrize("writes", [0, 1], ids=["tensors", "log"])
-def test_a_full_disk_leaves_the_checkpoint_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
-):
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int):
     pair = trained(tmp_path, 1)
     before = files(tmp_path)
     state = {name: value.clone() for name, value in pair[0].state_dict().items()}

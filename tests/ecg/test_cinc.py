@@ -32,9 +32,7 @@ def test_samples_equal_what_wfdb_and_scipy_read(cinc_files: dict[str, bytes], pa
         assert record.sampling_rate == by_wfdb.fs == 300
 
 
-def test_a_zip_is_the_same_data_set_as_its_folder(
-    cinc_files: dict[str, bytes], cinc_zip: Path, pack_folder: Pack
-):
+def test_a_zip_is_the_same_data_set_as_its_folder(cinc_files: dict[str, bytes], cinc_zip: Path, pack_folder: Pack):
     zipped, unpacked = load_dataset(str(cinc_zip)), load_dataset(str(pack_folder(cinc_files)))
     assert zipped.fingerprint == unpacked.fingerprint
     assert zipped.names == unpacked.names == tuple(f"A{i:05d}" for i in range(1, 41))
@@ -127,17 +125,13 @@ def test_bad_files_are_refused_in_one_line_that_names_them(
     assert sorted(edgeguard_cache.rglob("*")) == before
 
 
-def test_header_comments_and_frequencies_of_header_5_are_understood(
-    cinc_files: dict[str, bytes], pack_zip: Pack
-):
+def test_header_comments_and_frequencies_of_header_5_are_understood(cinc_files: dict[str, bytes], pack_zip: Pack):
     cinc_files[HEA] = b"# a comment\n" + cinc_files[HEA].replace(b" 300 ", b" 300.0/300(0) ")
     with open_tree(pack_zip(cinc_files)) as tree:
         assert len(cinc.read_signal(tree, "training2017/A00003")[0]) == 9300
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda b: b[: len(b) // 2], lambda b: b[:0], lambda b: b"plain text\n" * 50]
-)
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:0], lambda b: b"plain text\n" * 50])
 def test_what_is_no_whole_zip_is_refused(cinc_zip: Path, damage: Callable[[bytes], bytes]):
     cinc_zip.write_bytes(damage(cinc_zip.read_bytes()))
     with pytest.raises(InputError, match="not a whole zip archive"):

@@ -46,9 +46,7 @@ def test_samples_are_kept_small_only_where_nothing_is_lost(offset: float, kind: 
 
 def test_equal_windows_have_equal_content_whatever_their_dtype():
     whole = build("a", [Record("x", np.arange(5.0), label="N")], window=5)
-    mixed = build(
-        "b", [Record("x", np.arange(5.0), label="N"), Record("y", np.array([0.5]), label="N")], window=5
-    )
+    mixed = build("b", [Record("x", np.arange(5.0), label="N"), Record("y", np.array([0.5]), label="N")], window=5)
     assert whole.content[0] == mixed.content[0] != mixed.content[1]
 
 

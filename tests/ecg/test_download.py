@@ -170,9 +170,7 @@ def test_checksums_of_other_files_are_refused(server: Server, folder: Path):
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/set", "nonsense", "ftp2://host/x"])
 def test_a_server_that_is_not_there_is_one_line(url: str, folder: Path):
-    with pytest.raises(
-        InputError, match=r"cannot be downloaded .*check the connection or pass another --url"
-    ):
+    with pytest.raises(InputError, match=r"cannot be downloaded .*check the connection or pass another --url"):
         fetch(url, progress=False)
 
 

@@ -19,9 +19,7 @@ def test_a_text_file_is_no_zip(content: bytes, tmp_path: Path):
         load_dataset(str(tmp_path / "set.zip"))
 
 
-@pytest.mark.parametrize(
-    "files", [{}, {"REFERENCE-v3.csv": b"A1,N\n"}, {"notes.txt": b"", ".hidden.mat": b""}]
-)
+@pytest.mark.parametrize("files", [{}, {"REFERENCE-v3.csv": b"A1,N\n"}, {"notes.txt": b"", ".hidden.mat": b""}])
 def test_an_empty_folder_holds_no_records(files: dict[str, bytes], pack_folder: Callable, tmp_path: Path):
     (tmp_path / "set").mkdir()
     pack_folder(files)
@@ -95,9 +93,7 @@ def test_the_default_is_synthetic_until_the_set_is_fetched(
     cinc_zip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("EDGEGUARD_CACHE", str(tmp_path / "cache"))
-    assert [r.name for r in islice(iter_records(), 2)] == [
-        r.name for r in islice(iter_records("synthetic"), 2)
-    ]
+    assert [r.name for r in islice(iter_records(), 2)] == [r.name for r in islice(iter_records("synthetic"), 2)]
     fetched_zip().parent.mkdir(parents=True)
     fetched_zip().write_bytes(cinc_zip.read_bytes())
     assert load_dataset().source == "cinc2017"
@@ -108,9 +104,7 @@ def test_records_are_read_without_torch_wfdb_or_matplotlib(cinc_zip: Path):
         "import sys; from edgeguard.ecg.sources import load_dataset; load_dataset(sys.argv[1]);"
         "print([m for m in ('torch', 'wfdb', 'pandas', 'matplotlib', 'scipy') if m in sys.modules])"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(cinc_zip)], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", code, str(cinc_zip)], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 

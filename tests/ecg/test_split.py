@@ -40,9 +40,7 @@ def test_parts_are_disjoint_by_record_and_content_and_miss_nothing(
     assert not (contents[0] & contents[1] or contents[0] & contents[2] or contents[1] & contents[2])
     for label, count in enumerate(counts):
         for part, fraction in zip(index, fractions, strict=True):
-            originals = [
-                i for i in part if dataset.labels[i] == label and not dataset.names[i].startswith("copy")
-            ]
+            originals = [i for i in part if dataset.labels[i] == label and not dataset.names[i].startswith("copy")]
             assert abs(len(originals) - fraction * count) <= 1
 
 

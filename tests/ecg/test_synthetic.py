@@ -178,9 +178,7 @@ def test_fibrillation_is_irregular_and_sinus_is_not(records):
 
 def test_p_wave_before_sinus_beats_only():
     sinus = [np.ptp(before_r(_slow(synthetic_rhythms.normal, seed))) for seed in range(20)]
-    fibrillation = [
-        np.ptp(before_r(_slow(synthetic_rhythms.atrial_fibrillation, seed))) for seed in range(20)
-    ]
+    fibrillation = [np.ptp(before_r(_slow(synthetic_rhythms.atrial_fibrillation, seed))) for seed in range(20)]
     assert np.median(sinus) > 30
     assert np.median(sinus) > 2 * np.median(fibrillation)
 

@@ -64,9 +64,7 @@ def test_the_f1_interval_holds_the_value_and_follows_its_seed():
 
 def test_the_f1_interval_covers_the_truth():
     """200 test sets drawn from known chances: the truth lies within in about 95 of 100."""
-    chances = np.array(
-        [[0.9, 0.02, 0.06, 0.02], [0.1, 0.75, 0.1, 0.05], [0.2, 0.1, 0.65, 0.05], [0.1, 0, 0.1, 0.8]]
-    )
+    chances = np.array([[0.9, 0.02, 0.06, 0.02], [0.1, 0.75, 0.1, 0.05], [0.2, 0.1, 0.65, 0.05], [0.1, 0, 0.1, 0.8]])
     counts = np.array([240, 60, 100, 40])
     truth = macro_f1(chances * counts[:, None])
     rng = np.random.default_rng(0)

@@ -23,9 +23,7 @@ def test_the_paper_profile_takes_other_values():
 
 def test_the_strict_profile_is_fixed():
     """PGD and SAP, CE and margin, two starts, 40 steps of 2.5 eps / 40, best iterate, inner mask."""
-    attacks = portfolio(
-        ("clean", "pgd", "sap"), profile="strict", alpha=9, steps=1, smooth_steps=1, mask_at="end"
-    )
+    attacks = portfolio(("clean", "pgd", "sap"), profile="strict", alpha=9, steps=1, smooth_steps=1, mask_at="end")
     assert attacks[0] == Attack("clean")
     assert len(set(attacks[1:])) == len(attacks[1:]) == 8
     assert {(a.name, a.loss, a.random_start) for a in attacks[1:]} == set(

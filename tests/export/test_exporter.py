@@ -169,9 +169,7 @@ def test_calibration_takes_training_records_of_all_classes(
     assert os.listdir(tmp_path) == []
 
 
-def test_without_int8_there_is_one_file(
-    ready_graph: None, run: Run, dataset: Dataset, parts: Split, tmp_path: Path
-):
+def test_without_int8_there_is_one_file(ready_graph: None, run: Run, dataset: Dataset, parts: Split, tmp_path: Path):
     made = export_run(run, dataset, parts, int8=False, out=tmp_path, say=lambda _: None)
     assert made.int8 is None and os.listdir(tmp_path) == ["adt-edge-s-fp32.onnx"]
     report = summary(made)

@@ -104,9 +104,7 @@ def test_the_float_graph_and_the_logger_are_left_alone(graph: ModelProto, batche
     assert first.SerializeToString() == second.SerializeToString()
 
 
-def test_calibration_sees_records_as_the_input_quantiser_cuts_them(
-    graph: ModelProto, batches: list[np.ndarray]
-):
+def test_calibration_sees_records_as_the_input_quantiser_cuts_them(graph: ModelProto, batches: list[np.ndarray]):
     """A sample beyond the codes changes nothing over one at their end."""
     high, low = [batch.copy() for batch in batches], [batch.copy() for batch in batches]
     high[0][0, 0, 1000:1040], low[0][0, 0, 1000:1040] = 30_000, input_range()[1]

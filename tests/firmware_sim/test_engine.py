@@ -17,9 +17,7 @@ def play(engine: Engine, ecg: np.ndarray, chunk: int) -> list[Decision]:
     return [replace(d, latency=None) for d in decisions]
 
 
-def test_decides_every_hop_on_the_window_that_ends_there(
-    make_model: Any, mean_logits: Any, ecg: np.ndarray
-) -> None:
+def test_decides_every_hop_on_the_window_that_ends_there(make_model: Any, mean_logits: Any, ecg: np.ndarray) -> None:
     model = make_model()
     decisions = play(Engine(model, hop=1.0), ecg, 16)
     assert [d.sample for d in decisions] == list(range(20, 501, 20))
@@ -100,8 +98,6 @@ def test_a_hop_must_be_whole_samples(hop: float) -> None:
         hop_samples(hop, 20.0)
 
 
-@pytest.mark.parametrize(
-    ("hop", "rate", "samples"), [(1.0, 300.0, 300), (0.1, 300.0, 30), (1 / 3, 300.0, 100)]
-)
+@pytest.mark.parametrize(("hop", "rate", "samples"), [(1.0, 300.0, 300), (0.1, 300.0, 30), (1 / 3, 300.0, 100)])
 def test_hops_in_samples(hop: float, rate: float, samples: int) -> None:
     assert hop_samples(hop, rate) == samples

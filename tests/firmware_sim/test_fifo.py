@@ -8,9 +8,7 @@ from edgeguard.firmware_sim.fifo import Fifo
 
 
 @given(st.integers(1, 40), st.lists(st.one_of(st.integers(0, 50), st.none()), max_size=40))
-def test_delivers_in_order_or_loses_everything_since_the_last_read(
-    depth: int, steps: list[int | None]
-) -> None:
+def test_delivers_in_order_or_loses_everything_since_the_last_read(depth: int, steps: list[int | None]) -> None:
     """None reads, a number writes that many samples; a list is the oracle."""
     fifo = Fifo(depth, threshold=1)
     held: list[float] = []

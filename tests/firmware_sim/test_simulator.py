@@ -60,9 +60,7 @@ def test_the_whole_log_of_a_short_stream(make_model: Any) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 16, 32])
-def test_events_do_not_depend_on_the_interrupt_threshold(
-    make_model: Any, ecg: np.ndarray, chunk: int
-) -> None:
+def test_events_do_not_depend_on_the_interrupt_threshold(make_model: Any, ecg: np.ndarray, chunk: int) -> None:
     _, events = run(make_model(), record(ecg), chunk=chunk)
     _, others = run(make_model(), record(ecg), chunk=500, fifo_depth=500)
     assert events == others
@@ -144,9 +142,7 @@ def test_progress_adds_up_to_the_signal(make_model: Any, ecg: np.ndarray) -> Non
     assert sum(played) == pytest.approx(25.0)
 
 
-def test_the_log_on_disk_is_the_same_in_every_run_but_for_its_timing(
-    mean_file: Path, ecg: np.ndarray
-) -> None:
+def test_the_log_on_disk_is_the_same_in_every_run_but_for_its_timing(mean_file: Path, ecg: np.ndarray) -> None:
     model, paths = open_model(mean_file), [mean_file.with_name(f"{i}.jsonl") for i in (1, 2)]
     for path in paths:
         with event_log(path) as log:

@@ -49,10 +49,7 @@ def test_pooling_of_a_ramp(last: int, expected: list[int]):
 @pytest.mark.parametrize("length", [2, 3, 16, 17, 99])
 def test_pooling_never_reads_even_places(length: int):
     signal = np.random.default_rng(length).normal(size=length)
-    expected = [
-        max(signal[i] for i in (2 * j - 1, 2 * j + 1) if 0 <= i < length)
-        for j in range((length - 1) // 2 + 1)
-    ]
+    expected = [max(signal[i] for i in (2 * j - 1, 2 * j + 1) if 0 <= i < length) for j in range((length - 1) // 2 + 1)]
     pooled = StridedMaxPool()(torch.from_numpy(signal)[None, None])
     np.testing.assert_array_equal(pooled.numpy().ravel(), expected)
 

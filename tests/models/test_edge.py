@@ -36,9 +36,7 @@ def features(model: EdgeNet, ecg: Tensor) -> Tensor:
     return seen[0]
 
 
-@pytest.mark.parametrize(
-    ("make", "parameters", "macs"), [(edge_m, 160_000, 32_000_000), (edge_s, 40_000, 5_000_000)]
-)
+@pytest.mark.parametrize(("make", "parameters", "macs"), [(edge_m, 160_000, 32_000_000), (edge_s, 40_000, 5_000_000)])
 def test_they_keep_within_their_limits(make: Callable[[], EdgeNet], parameters: int, macs: int):
     figures = cost(make())
     assert figures.parameters <= parameters and figures.macs <= macs

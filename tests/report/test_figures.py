@@ -43,9 +43,7 @@ def test_the_difference_is_drawn_to_scale(tmp_path: Path) -> None:
     reach = 8.0 / (8.0 * 1.15) * LOWER / 2 * DOTS_PER_MM
     for seconds, row in ((2.0, middle - reach), (6.0, middle + reach)):
         column = red[round((TOP + strip + GAP) * DOTS_PER_MM) :, round((LEFT + seconds * 25) * DOTS_PER_MM)]
-        assert np.flatnonzero(column).mean() + (TOP + strip + GAP) * DOTS_PER_MM == pytest.approx(
-            row, abs=1.5
-        )
+        assert np.flatnonzero(column).mean() + (TOP + strip + GAP) * DOTS_PER_MM == pytest.approx(row, abs=1.5)
 
 
 def test_a_long_record_shows_its_middle_and_a_short_one_all(tmp_path: Path) -> None:
@@ -99,9 +97,7 @@ def test_a_network_without_traces_is_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("traces", [{}, {"none": []}, {"none": [Trace()]}, {"none": [trace((3, 5.0))]}])
 @pytest.mark.parametrize("budget", [1, 50])
-def test_query_curves_of_little_are_drawn(
-    tmp_path: Path, traces: dict[str, list[Trace]], budget: int
-) -> None:
+def test_query_curves_of_little_are_drawn(tmp_path: Path, traces: dict[str, list[Trace]], budget: int) -> None:
     draw_query_curves(traces, budget, tmp_path / "f.png")
     assert matplotlib.image.imread(tmp_path / "f.png").size
 
@@ -117,11 +113,7 @@ def test_query_curves_of_little_are_drawn(
 )
 def test_a_strip_of_paper_is_whole_squares(lowest: float, highest: float, shown: tuple[float, float]) -> None:
     found = limits(np.array([lowest, 0.0, highest]))
-    assert (
-        found[1] - found[0] == shown[1] - shown[0]
-        and found[0] <= max(lowest, -2)
-        and found[1] >= min(highest, 2)
-    )
+    assert found[1] - found[0] == shown[1] - shown[0] and found[0] <= max(lowest, -2) and found[1] >= min(highest, 2)
 
 
 def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -40,9 +40,7 @@ def test_activations_become_uint8_and_weights_stay(quantized: Callable) -> None:
     assert model.SerializeToString() == before
     weights = {t.name: t.raw_data for t in twin.graph.initializer if t.name.endswith("_quantized")}
     assert weights
-    assert all(
-        {t.name: t for t in model.graph.initializer}[name].raw_data == raw for name, raw in weights.items()
-    )
+    assert all({t.name: t for t in model.graph.initializer}[name].raw_data == raw for name, raw in weights.items())
     onnx.checker.check_model(twin, full_check=True)
 
 

@@ -19,8 +19,7 @@ METADATA = st.builds(
     architecture=st.none() | texts,
     seed=st.none() | st.integers(0, 2**40),
     data=st.none() | st.fixed_dictionaries({"fingerprint": texts, "source": texts}),
-    split=st.none()
-    | st.fixed_dictionaries({"seed": st.integers(0, 9), "test_records": st.none() | st.lists(texts)}),
+    split=st.none() | st.fixed_dictionaries({"seed": st.integers(0, 9), "test_records": st.none() | st.lists(texts)}),
     input_step_uv=st.none() | st.floats(1e-3, 1e3),
 )
 

@@ -27,9 +27,7 @@ def quarter_sums(ecg: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("batch", ["batch", 1, 5])
 @pytest.mark.parametrize("layout", [[WINDOW], [1, WINDOW], [WINDOW, 1], [1, 1, WINDOW]])
-def test_every_layout_and_batch_axis(
-    save_linear: Callable, noise: np.ndarray, layout: list, batch: int | str
-) -> None:
+def test_every_layout_and_batch_axis(save_linear: Callable, noise: np.ndarray, layout: list, batch: int | str) -> None:
     model = open_model(save_linear([batch, *layout]), **FACTS)
     np.testing.assert_allclose(model.logits(noise), quarter_sums(noise), rtol=1e-4, atol=0.1)
     np.testing.assert_array_equal(model.labels(noise), quarter_sums(noise).argmax(axis=1))
@@ -152,9 +150,7 @@ def refused(path: Path, **facts: object) -> str:
     return line
 
 
-@pytest.mark.parametrize(
-    "content", [b"just some text, no model\n" * 9, b"", b"\x00" * 64, b"PK\x03\x04 a zip"]
-)
+@pytest.mark.parametrize("content", [b"just some text, no model\n" * 9, b"", b"\x00" * 64, b"PK\x03\x04 a zip"])
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "text.onnx"
     path.write_bytes(content)
@@ -184,9 +180,7 @@ def test_a_truncated_file_is_refused(residual_path: Path, tmp_path: Path) -> Non
         (["b", 1, "time"], {"window": 601}, "--window"),
     ],
 )
-def test_unfit_models_and_options_are_refused(
-    save_linear: Callable, shape: list, facts: dict, says: str
-) -> None:
+def test_unfit_models_and_options_are_refused(save_linear: Callable, shape: list, facts: dict, says: str) -> None:
     assert says in refused(save_linear(shape), **facts)
 
 
@@ -226,18 +220,14 @@ def test_labels_sequences_and_odd_types_are_refused(tmp_path: Path) -> None:
     assert "int64" in refused(path)
     sequence = helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, None)
     make = helper.make_node("SequenceConstruct", ["ecg"], ["s"])
-    assert "not a tensor" in refused(
-        graph_of([tensor("ecg", [1, 4])], [sequence], [make], tmp_path / "s.onnx")
-    )
+    assert "not a tensor" in refused(graph_of([tensor("ecg", [1, 4])], [sequence], [make], tmp_path / "s.onnx"))
     cast = helper.make_node("Cast", ["ecg"], ["logits"], to=TensorProto.FLOAT)
     codes = tensor("ecg", [1, 4], TensorProto.UINT8)
     assert "uint8" in refused(graph_of([codes], [tensor("logits", [1, 4])], [cast], tmp_path / "u8.onnx"))
 
 
 @pytest.mark.parametrize("where", ["../weights.bin", "/etc/hostname", "sub/../../weights.bin", "missing.bin"])
-def test_external_data_stay_in_the_folder_of_the_file(
-    tmp_path: Path, residual_path: Path, where: str
-) -> None:
+def test_external_data_stay_in_the_folder_of_the_file(tmp_path: Path, residual_path: Path, where: str) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (tmp_path / "weights.bin").write_bytes(bytes(4096))
@@ -250,9 +240,7 @@ def test_external_data_stay_in_the_folder_of_the_file(
     assert "external data" in refused(folder / "m.onnx")
 
 
-def test_external_data_beside_the_file_are_read(
-    tmp_path: Path, residual_path: Path, noise: np.ndarray
-) -> None:
+def test_external_data_beside_the_file_are_read(tmp_path: Path, residual_path: Path, noise: np.ndarray) -> None:
     path = tmp_path / "m.onnx"
     onnx.save(onnx.load(residual_path), path, save_as_external_data=True, location="m.bin", size_threshold=0)
     assert (tmp_path / "m.bin").stat().st_size > 0

@@ -1,12 +1,17 @@
 """The command line: one command a file; parse, call one function, print."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
 import click
 
 import edgeguard
+
+# OpenMP threads spin at every barrier. Where another process holds one of the cores, torch then crawls at a tenth of
+# its speed; a short spin gives the core away instead, at a few per cent where nothing competes.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 COMMANDS = {
     "train": "train",

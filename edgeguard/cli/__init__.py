@@ -38,17 +38,23 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"edgeguard.cli.{COMMANDS[cmd_name]}").command
         return command
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
         try:
-            sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}) or 0)
+            result = super().main(*args, standalone_mode=False, **kwargs)
         except edgeguard.InputError as error:
             _stop(str(error), 2)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(2)
         except click.ClickException as error:
             _stop(error.format_message(), 2)
         except (click.Abort, KeyboardInterrupt):
             _stop("interrupted", 130)
         except BrokenPipeError:
             sys.exit(1)
+        if standalone_mode:
+            sys.exit(result if isinstance(result, int) else 0)
+        return result
 
 
 def _stop(line: str, code: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options
+from edgeguard.cli.options import data_options, file_data, model_options, open_file
 from edgeguard.cli.output import emit, json_option, say
 
 
@@ -34,11 +34,7 @@ from edgeguard.cli.output import emit, json_option, say
     help="Samples of the Hanning window that smooths a random step; 0: none.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of ONNX Runtime.")
-@click.option("--sampling-rate", type=float, metavar="HZ", help="Of the model, where its file does not say.")
-@click.option("--window", type=int, metavar="SAMPLES", help="Of the model, where its file does not say.")
-@click.option("--unit", help="Of the model's input, where its file does not say: uV, mV or V.")
-@click.option("--classes", help="Of the model in the order of its logits, where its file does not say: N,A,O,~")
+@model_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -58,13 +54,9 @@ def command(
     target: str | None,
     smoothing: int,
     seed: int,
-    threads: int,
-    sampling_rate: float | None,
-    window: int | None,
-    unit: str | None,
-    classes: str | None,
     out: Path,
     as_json: bool,
+    **file_facts: Any,
 ) -> None:
     """Attack an ONNX file by asking it for labels, and nothing else."""
     from tqdm import tqdm
@@ -73,18 +65,9 @@ def command(
     from edgeguard.attacks.campaign import attack_file, choose_records, load_windows, save_witnesses
     from edgeguard.report.query_curve import draw_query_curve, query_curve
     from edgeguard.runtime.files import write_json
-    from edgeguard.runtime.newest import newest_model
-    from edgeguard.runtime.session import open_model
 
-    opened = open_model(
-        model or newest_model(),
-        threads=threads,
-        sampling_rate=sampling_rate,
-        window=window,
-        unit=unit,
-        classes=classes.split(",") if classes else None,
-    )
-    say(f"model: {opened.path}")
+    opened = open_file(model, **file_facts)
+    data, labels = file_data(opened.path, data, labels)
     dataset = load_windows(opened, data, labels=labels, seed=seed)
     records, origin = choose_records(opened, dataset, part=part, samples=samples, seed=seed)
     say(f"records: {len(records)} of {origin}")

@@ -4,11 +4,15 @@ import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgeguard.cli.output import say
 from edgeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeguard.runtime.session import OnnxModel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +29,53 @@ def data_options(function: F) -> F:
         metavar="SRC",
         help="synthetic[:N], a zip or folder of records, or cinc2017 [default: cinc2017 if fetched, else synthetic].",
     )(function)
+
+
+def model_options(function: F) -> F:
+    """The facts of a foreign file that its metadata lack, and the session's threads; taken by `open_file`."""
+    for option in (
+        click.option("--classes", help="Of the model in the order of its logits, where its file does not say: N,A,O,~"),
+        click.option("--unit", help="Of the model's input, where its file does not say: uV, mV or V."),
+        click.option("--window", type=int, metavar="SAMPLES", help="Of the model, where its file does not say."),
+        click.option("--sampling-rate", type=float, metavar="HZ", help="Of the model, where its file does not say."),
+        click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of ONNX Runtime."),
+    ):
+        function = option(function)
+    return function
+
+
+def open_file(
+    path: Path | None,
+    *,
+    threads: int,
+    sampling_rate: float | None,
+    window: int | None,
+    unit: str | None,
+    classes: str | None,
+) -> "OnnxModel":
+    """The ONNX file named, or the newest one under runs/; says which."""
+    from edgeguard.runtime.newest import newest_model
+    from edgeguard.runtime.session import open_model
+
+    opened = open_model(
+        path or newest_model(),
+        threads=threads,
+        sampling_rate=sampling_rate,
+        window=window,
+        unit=unit,
+        classes=classes.split(",") if classes else None,
+    )
+    say(f"model: {opened.path}")
+    return opened
+
+
+def file_data(file: Path, data: str | None, labels: Path | None) -> tuple[str | None, Path | None]:
+    """(--data, --labels) as given, or where no data are named those of the run in the file's folder."""
+    from edgeguard.runtime.files import read_json
+
+    config = file.parent / "config.json"
+    run = read_json(config) if data is None and config.is_file() else None
+    return trained_on(run.get("options", {}) if isinstance(run, dict) else {}, data, labels)
 
 
 def trained_on(options: dict[str, Any], data: str | None, labels: Path | None) -> tuple[str | None, Path | None]:

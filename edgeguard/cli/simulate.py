@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options
+from edgeguard.cli.options import data_options, file_data, model_options, open_file
 from edgeguard.cli.output import emit, json_option, say
 
 
@@ -28,11 +28,7 @@ from edgeguard.cli.output import emit, json_option, say
     help="Signal time during which one inference blocks the FIFO.",
 )
 @click.option("--realtime", is_flag=True, help="Play at the pace of the signal; slow inference then blocks the FIFO.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of ONNX Runtime.")
-@click.option("--sampling-rate", type=float, metavar="HZ", help="Of the model, where its file does not say.")
-@click.option("--window", type=int, metavar="SAMPLES", help="Of the model, where its file does not say.")
-@click.option("--unit", help="Of the model's input, where its file does not say: uV, mV or V.")
-@click.option("--classes", help="Of the model in the order of its logits, where its file does not say: N,A,O,~")
+@model_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -49,14 +45,14 @@ def command(
     records: int,
     deadline_ms: float | None,
     busy_ms: float,
-    threads: int,
-    sampling_rate: float | None,
-    window: int | None,
-    unit: str | None,
-    classes: str | None,
     out: Path,
     as_json: bool,
-    **settings: Any,
+    hop: float,
+    chunk: int,
+    fifo_depth: int,
+    realtime: bool,
+    join: bool,
+    **file_facts: Any,
 ) -> None:
     """Stream recordings through an ONNX file as a watch would: FIFO, ring, a decision every hop."""
     from tqdm import tqdm
@@ -66,22 +62,13 @@ def command(
     from edgeguard.firmware_sim.playlist import one_recording, recordings
     from edgeguard.firmware_sim.simulator import simulate
     from edgeguard.runtime.files import write_json
-    from edgeguard.runtime.newest import newest_model
-    from edgeguard.runtime.session import open_model
 
-    opened = open_model(
-        model or newest_model(),
-        threads=threads,
-        sampling_rate=sampling_rate,
-        window=window,
-        unit=unit,
-        classes=classes.split(",") if classes else None,
-    )
+    opened = open_file(model, **file_facts)
+    data, labels = file_data(opened.path, data, labels)
     if record:
         playlist = one_recording(record, data=data, labels=labels)
     else:
         playlist = recordings(records, opened.metadata, data=data, labels=labels)
-    say(f"model: {opened.path}")
     say(f"playing: {playlist.description}")
     events = out / "events.jsonl"
     with (
@@ -95,7 +82,11 @@ def command(
             deadline=None if deadline_ms is None else deadline_ms / 1e3,
             busy=busy_ms / 1e3,
             progress=bar.update,
-            **settings,
+            hop=hop,
+            chunk=chunk,
+            fifo_depth=fifo_depth,
+            realtime=realtime,
+            join=join,
         )
     figures = {
         "model": str(opened.path),

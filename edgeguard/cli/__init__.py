@@ -38,9 +38,9 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"edgeguard.cli.{COMMANDS[cmd_name]}").command
         return command
 
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+    def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            result = super().main(*args, standalone_mode=False, **kwargs)
+            result = super().main(*args, **{**kwargs, "standalone_mode": False})
         except edgeguard.InputError as error:
             _stop(str(error), 2)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -52,7 +52,7 @@ class _Commands(click.Group):
             _stop("interrupted", 130)
         except BrokenPipeError:
             sys.exit(1)
-        if standalone_mode:
+        if kwargs.get("standalone_mode", True):
             sys.exit(result if isinstance(result, int) else 0)
         return result
 

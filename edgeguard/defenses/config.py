@@ -29,7 +29,7 @@ class TrainConfig:
     arch: str = "edge-m"
     preset: str = "fast"
     seed: int = 0
-    epochs: int = 20
+    epochs: int = 14
     batch: int = 32
     optimizer: str = "adamw"
     learning_rate: float = 3e-3

@@ -27,6 +27,7 @@ Judge = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 """(labels [N], predicted [N]) to scores such as {"accuracy": .85, "f1": .78}."""
 
 _INITIAL_SHARE, _WARM_UP = 1 / 25, 0.3
+_STUDENT = 1
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,10 @@ def fit(
         soft_labels: float32 [N, C], a row a record of the data set; None trains on hard labels.
         title: of the progress bar.
     """
+    seed = stage_seed(config)
     records = Records(dataset, device)
     targets = records.labels if soft_labels is None else soft_labels.to(device)
-    model = build(config.arch, classes=len(dataset.classes), window=dataset.window, seed=config.seed).to(device)
+    model = build(config.arch, classes=len(dataset.classes), window=dataset.window, seed=seed).to(device)
     optimizer = _optimizer(config, model)
     log = checkpoint.restore(run, model, optimizer)
     items = oversample(dataset, split.train)
@@ -70,10 +72,10 @@ def fit(
     ):
         for epoch in range(len(log), config.epochs):
             began = time.perf_counter()
-            torch.manual_seed(_seed(config.seed, epoch))
-            draws = torch.Generator().manual_seed(_seed(config.seed, epoch) + 1)
+            torch.manual_seed(_seed(seed, epoch))
+            draws = torch.Generator().manual_seed(_seed(seed, epoch) + 1)
             running = torch.zeros((), device=device)
-            for number, index in enumerate(epoch_order(items, config.batch, config.seed, epoch)):
+            for number, index in enumerate(epoch_order(items, config.batch, seed, epoch)):
                 ecg, mask, _ = records.take(index)
                 if config.augment:
                     ecg, mask = augment(ecg, mask, dataset.sampling_rate, draws)
@@ -93,6 +95,14 @@ def fit(
                 f"epoch {epoch + 1}, validation accuracy {scores['accuracy']:.3f} f1 {scores['f1']:.3f}"
             )
     return Fitted(model.eval(), log)
+
+
+def stage_seed(config: TrainConfig) -> int:
+    """Seed of a stage's weights, order and draws: the run's own, and another one for a student.
+
+    A student starts afresh (Papernot et al. 2016); with its teacher's seed it would start where the teacher did.
+    """
+    return config.seed if config.teacher() is None else _seed(config.seed, _STUDENT)
 
 
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:

@@ -27,7 +27,6 @@ Judge = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 """(labels [N], predicted [N]) to scores such as {"accuracy": .85, "f1": .78}."""
 
 _INITIAL_SHARE, _WARM_UP = 1 / 25, 0.3
-_STUDENT = 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def fit(
         soft_labels: float32 [N, C], a row a record of the data set; None trains on hard labels.
         title: of the progress bar.
     """
-    seed = stage_seed(config)
+    seed = config.seed if soft_labels is None else student_seed(config.seed)
     records = Records(dataset, device)
     targets = records.labels if soft_labels is None else soft_labels.to(device)
     model = build(config.arch, classes=len(dataset.classes), window=dataset.window, seed=seed).to(device)
@@ -97,12 +96,12 @@ def fit(
     return Fitted(model.eval(), log)
 
 
-def stage_seed(config: TrainConfig) -> int:
-    """Seed of a stage's weights, order and draws: the run's own, and another one for a student.
+def student_seed(seed: int) -> int:
+    """Seed of a student's weights, order and draws, given the run's.
 
     A student starts afresh (Papernot et al. 2016); with its teacher's seed it would start where the teacher did.
     """
-    return config.seed if config.teacher() is None else _seed(config.seed, _STUDENT)
+    return _seed(seed, 1)
 
 
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:

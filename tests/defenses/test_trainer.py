@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from edgeguard.attacks.gradient import sap
 from edgeguard.defenses.batches import Records, epoch_order
 from edgeguard.defenses.config import TrainConfig
-from edgeguard.defenses.trainer import fit, learning_rate, logits_of, predict
+from edgeguard.defenses.trainer import fit, learning_rate, logits_of, predict, student_seed
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split, oversample, split
 from edgeguard.errors import InputError
@@ -60,7 +60,8 @@ def soft(dataset: Dataset) -> Tensor:
 
 def by_hand(config: TrainConfig, dataset: Dataset, parts: Split, targets: Tensor) -> nn.Module:
     """Algorithm 1 of the ADT paper, one stage, without dropout and augmentation: a plain loop."""
-    model = build(config.arch, seed=config.seed, window=dataset.window)
+    seed = student_seed(config.seed) if targets.is_floating_point() else config.seed
+    model = build(config.arch, seed=seed, window=dataset.window)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
     optimizer = kind(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     items = oversample(dataset, parts.train)
@@ -71,7 +72,7 @@ def by_hand(config: TrainConfig, dataset: Dataset, parts: Split, targets: Tensor
         return F.nll_loss(F.log_softmax(logits / config.temperature, 1), labels)
 
     for epoch in range(config.epochs):
-        for index in epoch_order(items, config.batch, config.seed, epoch):
+        for index in epoch_order(items, config.batch, seed, epoch):
             ecg, mask, _ = (torch.from_numpy(part) for part in dataset.batch(index))
             labels = targets[torch.from_numpy(index)]
             if config.defense == "none" or config.mix == 0:
@@ -123,7 +124,11 @@ def test_a_stage_is_the_loop_of_the_paper(
     actual = fitted(settings, soft if with_soft_labels else None).state_dict()
     for name, value in actual.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-5)
-    untrained = build(settings.arch, seed=settings.seed, window=dataset.window).state_dict()
+    untrained = build(
+        settings.arch,
+        seed=student_seed(settings.seed) if targets.is_floating_point() else settings.seed,
+        window=dataset.window,
+    ).state_dict()
     assert not torch.allclose(actual["0.weight"], untrained["0.weight"], atol=1e-3)
 
 
@@ -162,8 +167,12 @@ def test_a_training_follows_its_seed_alone(
 
 
 def test_one_hot_soft_labels_train_like_hard_ones(
-    config: Callable[..., TrainConfig], fitted: Callable[..., nn.Module], dataset: Dataset
+    config: Callable[..., TrainConfig],
+    fitted: Callable[..., nn.Module],
+    dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr("edgeguard.defenses.trainer.student_seed", lambda seed: seed)
     certain = F.one_hot(torch.from_numpy(dataset.labels), 4).float()
     first, second = fitted(config()), fitted(config(), certain)
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
@@ -204,3 +213,8 @@ def test_logits_do_not_depend_on_batches_and_leave_the_mode(dataset: Dataset):
     assert all(m.training for m in model.modules())
     assert torch.equal(alone[0], alone[2]) and not torch.equal(alone[0], alone[1])
     assert predict(model, records, index).tolist() == alone.argmax(1).tolist()
+
+
+def test_a_student_has_a_seed_of_its_own():
+    seeds = range(8)
+    assert len({*seeds, *map(student_seed, seeds)}) == 16

@@ -35,7 +35,9 @@ def test_the_int8_file_is_the_networks(name: str):
 
 
 def test_the_student_learnt_from_the_committed_teacher():
-    assert load_run(ZOO / "adt-edge-m").config["teacher"]["weights_sha256"] == load_run(ZOO / "at-edge-m").weights_sha256
+    assert (
+        load_run(ZOO / "adt-edge-m").config["teacher"]["weights_sha256"] == load_run(ZOO / "at-edge-m").weights_sha256
+    )
 
 
 @pytest.mark.real

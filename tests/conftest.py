@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# The networks of the tests are small, and threads that wait for each other crawl where a core is shared.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def edgeguard_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

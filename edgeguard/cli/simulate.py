@@ -92,6 +92,7 @@ def command(
         "model": str(opened.path),
         **result.to_json(),
         "agreement": rate(*result.agreement),
+        "join": join,
         "events": str(events),
     }
     write_json(out / "summary.json", figures)
@@ -119,9 +120,8 @@ def _table(figures: dict[str, Any]) -> str:
     ]
     if unscored := [r["name"] for r in figures["records"] if r["majority"] is None]:
         shown = ", ".join(unscored[:5]) + (", ..." if len(unscored) > 5 else "")
-        lines.append(
-            f"unscored   {len(unscored)} without a window of their own ({shown}); --join lets a window span recordings"
-        )
+        mend = "" if figures["join"] else "; --join lets a window span recordings"
+        lines.append(f"unscored   {len(unscored)} without a window of their own ({shown}){mend}")
     return "\n".join(lines)
 
 

@@ -94,24 +94,24 @@ def records_to_judge(subject: Subject, dataset: Dataset, *, part: str) -> tuple[
 
     Raises InputError where nothing is left.
     """
-    same = subject.data is not None and subject.data.get("fingerprint") == dataset.fingerprint
     everything = np.arange(len(dataset))
-    if same and subject.split is not None:
+    if (
+        subject.split is not None
+        and subject.data is not None
+        and subject.data.get("fingerprint") == dataset.fingerprint
+    ):
         parts = split_from(dataset, subject.split)
-        seen = np.concatenate([parts.train, parts.validation])
+        seen, fresh, kind = np.concatenate([parts.train, parts.validation]), parts.test, "test"
     else:
         known = _trained_names(subject)
         seen = np.array([i for i, name in enumerate(dataset.names) if name in known], np.int64)
+        fresh, kind = np.setdiff1d(everything, seen), "unseen"
     if part == "all":
-        return (
-            everything,
-            f"all {len(everything)} records, {len(seen)} of them seen in training or validation",
-        )
-    unseen = np.setdiff1d(everything, seen)
-    if len(unseen) == 0:
+        return everything, f"all {len(everything)} records, {len(seen)} of them seen in training or validation"
+    if len(fresh) == 0:
         raise InputError(f"{dataset.source}: the model has seen every record; give other data, or --split all")
     left_out = f", {len(seen)} seen ones left out" if len(seen) else ""
-    return unseen, f"{len(unseen)} {'test' if same else 'unseen'} records{left_out}"
+    return fresh, f"{len(fresh)} {kind} records{left_out}"
 
 
 def _trained_names(subject: Subject) -> set[str]:

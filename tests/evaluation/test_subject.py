@@ -7,8 +7,8 @@ import onnx
 import pytest
 import torch
 
-from edgeguard.ecg.dataset import Dataset
-from edgeguard.ecg.record import CLASSES
+from edgeguard.ecg.dataset import Dataset, build
+from edgeguard.ecg.record import CLASSES, Record
 from edgeguard.ecg.split import split
 from edgeguard.errors import InputError
 from edgeguard.evaluation.subject import Subject, open_subject, parent_run, records_to_judge
@@ -118,3 +118,20 @@ def test_on_other_data_what_the_run_has_seen_is_left_out(subject: Subject, datas
 def test_a_file_of_unknown_origin_is_judged_on_everything(tmp_path: Path, dataset: Dataset):
     stranger = open_subject(write_file(tmp_path / "stranger.onnx", None))
     assert len(records_to_judge(stranger, dataset, part="test")[0]) == 90
+
+
+def test_a_duplicate_of_a_fixed_test_record_belongs_to_no_part(subject: Subject):
+    rng = np.random.default_rng(0)
+    waves = [rng.normal(0, 100, 120).astype(np.float32) for _ in range(40)]
+    waves[39] = waves[0]
+    records = [Record(f"r{i}", wave, label=CLASSES[i % 4]) for i, wave in enumerate(waves)]
+    twins = build("twins", records, window=120)
+    named = ["r0", "r1", "r2", "r3"]
+    own = replace(
+        subject,
+        data={"fingerprint": twins.fingerprint},
+        split={"seed": 0, "fractions": [0.8, 0.1, 0.1], "test_records": named},
+    )
+    index, said = records_to_judge(own, twins, part="test")
+    assert [twins.names[i] for i in index] == named
+    assert said == "4 test records, 35 seen ones left out"

@@ -78,7 +78,8 @@ def export_run(
         say("exporting the float graph")
         graph = export_float(run.model, window=dataset.window)
         write_bytes(fp32, _serialise(graph, metadata))
-        checks = {"torch_fp32": parity.float_parity(run.model, open_model(fp32), probe)}
+        floating = open_model(fp32)
+        checks = {"torch_fp32": parity.float_parity(run.model, floating, probe)}
         _require(checks)
         made = [fp32]
         if int8:
@@ -94,7 +95,7 @@ def export_run(
                 float_convolutions=_excluded_convolutions(graph, exclude),
             )
             write_bytes(file, _serialise(quantised, stated))
-            checks["fp32_int8"] = parity.int8_parity(open_model(fp32), open_model(file), probe)
+            checks["fp32_int8"] = parity.int8_parity(floating, open_model(file), probe)
             checks["host_form"] = parity.host_form_parity(file, probe[:64])
             checks["integer_convolutions"], census = parity.integer_convolutions(
                 file, allowed=stated.float_convolutions or 0

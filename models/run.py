@@ -15,6 +15,7 @@ from edgeguard.runtime.files import read_json, sha256_file, write_bytes
 
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
+SPLIT = "split.json"
 METRICS = "metrics.json"
 
 

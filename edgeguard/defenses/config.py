@@ -7,6 +7,7 @@ from typing import Any
 from edgeguard.attacks.smoothing import KERNELS
 from edgeguard.defenses.recipes import defense
 from edgeguard.errors import InputError
+from edgeguard.models.registry import DEFAULT_ARCHITECTURE
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class TrainConfig:
     """
 
     defense: str = "adt"
-    arch: str = "edge-m"
+    arch: str = DEFAULT_ARCHITECTURE
     preset: str = "fast"
     seed: int = 0
     epochs: int = 14

@@ -20,11 +20,10 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split, oversample
 from edgeguard.errors import InputError
 from edgeguard.models.registry import build
-from edgeguard.models.run import CONFIG, METRICS, WEIGHTS, Run, is_finished, is_run, load_run, save_tensors
+from edgeguard.models.run import CONFIG, METRICS, SPLIT, WEIGHTS, Run, is_finished, is_run, load_run, save_tensors
 from edgeguard.runtime.files import read_json, write_bytes, write_json
 
 LOG = "log.jsonl"
-SPLIT = "split.json"
 _SCHEMA = "edgeguard.run/1"
 
 

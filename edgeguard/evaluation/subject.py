@@ -12,11 +12,9 @@ from torch import nn
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import split_from
 from edgeguard.errors import InputError
-from edgeguard.models.run import WEIGHTS, Run, is_run, load_run
+from edgeguard.models.run import SPLIT, WEIGHTS, Run, is_run, load_run
 from edgeguard.runtime.files import read_json, sha256_file
 from edgeguard.runtime.session import open_model
-
-SPLIT = "split.json"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """White-box attacks: projected gradient descent and smooth adversarial perturbations, on any torch network.
 
-Both are one loop; SAP differs only in the shape that a perturbation takes before it is added.
+Both are one loop; SAP differs only in the shape that a perturbation takes before it is added. The arithmetic is in
+float32 whatever autocast says; with `low_precision` the network alone, never its loss, follows an ambient autocast.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,23 +13,42 @@ from torch import Tensor, nn
 
 from edgeguard.attacks.losses import Loss, cross_entropy
 from edgeguard.attacks.smoothing import smooth, taps_like
+from edgeguard.models.edge import EdgeNet
 
 Shape = Callable[[Tensor], Tensor]
+Forward = Callable[[Tensor], Tensor]
+"""ecg [B, 1, T] in microvolts to logits [B, C]."""
 
 
 @contextmanager
-def crafting(model: nn.Module) -> Iterator[None]:
-    """Eval mode, parameters without gradients; both put back afterwards.
+def crafting(model: nn.Module, device_type: str = "cpu", *, low_precision: bool = False) -> Iterator[Forward]:
+    """Eval mode, parameters without gradients, autocast off; all put back afterwards. Yields the network to attack.
 
     BatchNorm then uses its running statistics and leaves them alone, and dropout does not blur the gradient.
+
+    Args:
+        device_type: of the ecg, whose autocast is meant.
+        low_precision: let the network, and nothing else, follow the autocast that holds outside.
     """
     training = {module: module.training for module in model.modules()}
     trainable = [p for p in model.parameters() if p.requires_grad]
+    reduced = low_precision and torch.is_autocast_enabled(device_type)
+    dtype = torch.get_autocast_dtype(device_type)
+
     model.eval()
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:
-        yield
+        with torch.autocast(device_type, enabled=False):
+            # Elsewhere the plain network is as fast: what folding gains is the processor's memory layout.
+            network = model.folded() if isinstance(model, EdgeNet) and device_type == "cpu" else model
+
+            def forward(ecg: Tensor) -> Tensor:
+                with torch.autocast(device_type, dtype=dtype, enabled=reduced):
+                    logits: Tensor = network(ecg)
+                return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+            yield forward
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
@@ -48,6 +68,7 @@ def pgd(
     loss: Loss = cross_entropy,
     start: Tensor | None = None,
     best: bool = False,
+    low_precision: bool = False,
 ) -> Tensor:
     """Adversarial ecg [B, 1, T] within eps microvolts of `ecg` in every sample.
 
@@ -65,11 +86,34 @@ def pgd(
         loss: what the attack maximises.
         start: perturbation to start from [B, 1, T], microvolts; zero by default.
         best: return each record's iterate of highest loss instead of the last one.
+        low_precision: let the network follow an ambient autocast.
     """
-    with crafting(model):
+    options: dict[str, Any] = dict(eps=eps, alpha=alpha, steps=steps, loss=loss, start=start, best=best)
+    _, found = pgd_path(model, ecg, labels, mask, **options, low_precision=low_precision)
+    return (ecg + found * mask).detach()
+
+
+def pgd_path(
+    model: nn.Module,
+    ecg: Tensor,
+    labels: Tensor,
+    mask: Tensor,
+    *,
+    eps: float,
+    alpha: float,
+    steps: int,
+    loss: Loss,
+    start: Tensor | None,
+    best: bool,
+    low_precision: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Where `pgd` ends and what it returns, as perturbations [B, 1, T]; the same without `best`.
+
+    SAP begins with PGD: `sap(start=end, steps=0)` goes on from there, so that both cost the steps only once.
+    """
+    with crafting(model, ecg.device.type, low_precision=low_precision) as forward:
         delta = _start(ecg, start, eps)
-        delta = _ascend(model, ecg, labels, delta, lambda d: d * mask, eps, alpha, steps, loss, best)
-        return (ecg + delta * mask).detach()
+        return _ascend(forward, ecg, labels, delta, lambda d: d * mask, eps, alpha, steps, loss, best)
 
 
 def sap(
@@ -87,6 +131,7 @@ def sap(
     loss: Loss = cross_entropy,
     start: Tensor | None = None,
     best: bool = False,
+    low_precision: bool = False,
 ) -> Tensor:
     """Smooth adversarial ecg [B, 1, T]: PGD, then signed steps on the perturbation before its smoothing.
 
@@ -106,13 +151,13 @@ def sap(
     def smoothed(delta: Tensor) -> Tensor:
         return smooth(delta * inside, taps) * inside
 
-    with crafting(model):
+    with crafting(model, ecg.device.type, low_precision=low_precision) as forward:
         delta = _start(ecg, start, eps)
         last = best and smooth_steps == 0
-        delta = _ascend(model, ecg, labels, delta, lambda d: d * inside, eps, alpha, steps, loss, last)
+        _, delta = _ascend(forward, ecg, labels, delta, lambda d: d * inside, eps, alpha, steps, loss, last)
         if smooth_steps == 0:
             return (ecg + delta * mask).detach()
-        delta = _ascend(model, ecg, labels, delta, smoothed, eps, alpha, smooth_steps, loss, best)
+        _, delta = _ascend(forward, ecg, labels, delta, smoothed, eps, alpha, smooth_steps, loss, best)
         return (ecg + smoothed(delta) * mask).detach()
 
 
@@ -136,7 +181,7 @@ def with_restarts(
 
     Args:
         attack: `pgd` or `sap`; `options` go to it.
-        generator: of the random starts, on the CPU.
+        generator: of the random starts.
     """
     strongest = attack(model, ecg, labels, mask, eps=eps, loss=loss, **options)
     highest = _losses(model, strongest, labels, loss)
@@ -151,15 +196,24 @@ def with_restarts(
 
 
 def uniform_start(ecg: Tensor, eps: float, generator: torch.Generator) -> Tensor:
-    """A random perturbation [B, 1, T], uniform in [-eps, eps] microvolts, drawn on the CPU for any device."""
-    noise = torch.rand(ecg.shape, generator=generator, dtype=ecg.dtype) * 2 - 1
+    """A random perturbation [B, 1, T], uniform in [-eps, eps] microvolts, drawn on the generator's device."""
+    noise = torch.rand(ecg.shape, generator=generator, dtype=ecg.dtype, device=generator.device) * 2 - 1
     return (noise * eps).to(ecg.device)
+
+
+def loss_and_gradient(forward: Forward, ecg: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Loss of each record [B] and its gradient by the ecg [B, 1, T]."""
+    with torch.enable_grad():
+        ecg = ecg.detach().requires_grad_(True)
+        value = loss(forward(ecg), labels)
+        (gradient,) = torch.autograd.grad(value.sum(), ecg)
+    return value.detach(), gradient
 
 
 @torch.no_grad()
 def _losses(model: nn.Module, ecg: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-    with crafting(model):
-        return loss(model(ecg).float(), labels)
+    with crafting(model, ecg.device.type) as forward:
+        return loss(forward(ecg), labels)
 
 
 def _start(ecg: Tensor, start: Tensor | None, eps: float) -> Tensor:
@@ -167,7 +221,7 @@ def _start(ecg: Tensor, start: Tensor | None, eps: float) -> Tensor:
 
 
 def _ascend(
-    model: nn.Module,
+    forward: Forward,
     ecg: Tensor,
     labels: Tensor,
     delta: Tensor,
@@ -177,29 +231,26 @@ def _ascend(
     steps: int,
     loss: Loss,
     best: bool,
-) -> Tensor:
-    """The perturbation, before `shape`, after `steps` signed steps; `shape` is linear and its own adjoint."""
-    if not best:
-        for _ in range(steps):
-            _, gradient = _loss_and_gradient(model, ecg + shape(delta), labels, loss)
-            delta = (delta + alpha * shape(gradient).sign()).clamp(-eps, eps)
-        return delta
+) -> tuple[Tensor, Tensor]:
+    """The perturbations, before `shape`, after `steps` signed steps and of highest loss; the same without `best`.
+
+    `shape` is linear and its own adjoint.
+    """
     highest = torch.full((len(ecg),), -torch.inf, dtype=ecg.dtype, device=ecg.device)
     kept = delta
-    for step in range(steps + 1):
-        value, gradient = _loss_and_gradient(model, ecg + shape(delta), labels, loss)
-        better = value > highest
-        highest = torch.where(better, value, highest)
-        kept = torch.where(better[:, None, None], delta, kept)
-        if step < steps:
-            delta = (delta + alpha * shape(gradient).sign()).clamp(-eps, eps)
-    return kept
+    for _ in range(steps):
+        value, gradient = loss_and_gradient(forward, ecg + shape(delta), labels, loss)
+        kept, highest = _higher(kept, highest, delta, value)
+        delta = (delta + alpha * shape(gradient).sign()).clamp(-eps, eps)
+    if not best:
+        return delta, delta
+    with torch.no_grad():
+        value = loss(forward(ecg + shape(delta)), labels)
+    kept, _ = _higher(kept, highest, delta, value)
+    return delta, kept
 
 
-def _loss_and_gradient(model: nn.Module, ecg: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
-    """Loss of each record [B] and its gradient by the input [B, 1, T], in float32 whatever autocast says."""
-    with torch.enable_grad(), torch.autocast(ecg.device.type, enabled=False):
-        ecg = ecg.detach().requires_grad_(True)
-        value = loss(model(ecg).float(), labels)
-        (gradient,) = torch.autograd.grad(value.sum(), ecg)
-    return value.detach(), gradient
+def _higher(kept: Tensor, highest: Tensor, delta: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Each record's perturbation of the higher loss, and that loss."""
+    better = value > highest
+    return torch.where(better[:, None, None], delta, kept), torch.where(better, value, highest)

@@ -10,6 +10,8 @@ from edgeguard.cli.options import data_options, trained_on
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.errors import InputError
 
+_MARGIN = 2.0
+
 
 @click.command("evaluate")
 @click.argument("model", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
@@ -22,6 +24,7 @@ from edgeguard.errors import InputError
     show_default=True,
     help="paper (as published) or strict (fixed, worst case).",
 )
+@click.option("--loss", help="Any of ce, margin, rescaled, with commas (paper profile) [default: ce].")
 @click.option("--eps", type=float, default=10.0, show_default=True, help="Largest perturbation, microvolts.")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Step, microvolts (paper profile).")
 @click.option("--steps", type=int, default=20, show_default=True, help="Steps before smoothing (paper profile).")
@@ -39,6 +42,18 @@ from edgeguard.errors import InputError
     type=click.Path(path_type=Path),
     help="Run that crafts (situation I) [default: the model's own, II].",
 )
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="Run or file judged beside the model, record by record, on what neither has seen in training.",
+)
+@click.option(
+    "--margin",
+    type=float,
+    metavar="POINTS",
+    help="Exit with 1 unless the model's worst case is not inferior to --compare's by more than this; "
+    "without it the verdict, at 2, is only printed.",
+)
 @click.option("--limit", type=int, help="Judge at most this many records, stratified.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random starts and --limit.")
 @json_option
@@ -49,6 +64,7 @@ def command(
     part: str,
     attack: str,
     profile: str,
+    loss: str | None,
     eps: float,
     alpha: float,
     steps: int,
@@ -56,17 +72,19 @@ def command(
     kernels: str,
     mask: str,
     source: Path | None,
+    compare: Path | None,
+    margin: float | None,
     limit: int | None,
     seed: int,
     as_json: bool,
-) -> None:
+) -> int:
     """Accuracy and F1 of a run or an ONNX file (default: the newest run), clean and attacked."""
     from edgeguard.attacks.smoothing import KERNELS
     from edgeguard.ecg.sources import load_dataset
-    from edgeguard.ecg.split import stratified
+    from edgeguard.evaluation.contender import check_fit, open_contender, records_for_all
     from edgeguard.evaluation.evaluate import evaluate, summary
+    from edgeguard.evaluation.paired import compare as compared
     from edgeguard.evaluation.portfolio import portfolio
-    from edgeguard.evaluation.subject import open_subject, records_to_judge
     from edgeguard.models import newest_run
 
     for option, value, known in (
@@ -80,9 +98,14 @@ def command(
         raise InputError(f"--limit {limit}: at least 1 needed")
     if seed < 0:
         raise InputError(f"--seed {seed}: at least 0 needed")
+    if margin is not None and compare is None:
+        raise InputError(f"--margin {margin:g}: nothing to compare with; add --compare RUN or leave it out")
+    if margin is not None and not 0 <= margin <= 100:
+        raise InputError(f"--margin {margin:g}: 0 to 100 points needed")
     attacks = portfolio(
-        tuple(name.strip() for name in attack.split(",") if name.strip()),
+        _names(attack),
         profile=profile,
+        losses=None if loss is None else _names(loss),
         eps=eps,
         alpha=alpha,
         steps=steps,
@@ -93,48 +116,48 @@ def command(
     if model is None:
         model = newest_run()
         say(f"run: {model}")
-    subject = open_subject(model)
-    crafting = open_subject(source) if source else subject
-    crafter = crafting.run
-    if crafter is None and any(entry.name != "clean" for entry in attacks):
-        raise InputError(
-            f"{source or model}: its run is not beside it, so nothing can craft; "
-            "name one with --source RUN, or --attack clean"
-        )
+    contenders = [open_contender(path, source, attacks) for path in (model, compare) if path]
     for short in {entry.name for entry in attacks if entry.reach < entry.eps}:
         say(f"{short}: {steps} steps of {alpha:g} uV cannot reach eps {eps:g} uV; add steps or a larger --alpha")
-    spec, reference = trained_on(subject.run.config["options"] if subject.run else {}, data, labels)
+    run = contenders[0].subject.run
+    spec, reference = trained_on(run.config["options"] if run else {}, data, labels)
     dataset = load_dataset(spec, labels=reference)
-    for taker in (subject, crafting):
-        if dataset.window != taker.window or dataset.classes != taker.classes:
-            raise InputError(
-                f"{taker.name}: takes {taker.window} samples of classes {','.join(taker.classes)}, "
-                f"{dataset.source} has {dataset.window} of {','.join(dataset.classes)}; name a model for these data"
-            )
-    index, which = records_to_judge(subject, dataset, part=part)
-    if limit is not None and limit < len(index):
-        index = stratified(dataset.labels, index, limit, seed=seed)
-        which += f", {limit} of them"
+    check_fit(contenders, dataset)
+    index, which = records_for_all(contenders, dataset, part=part, limit=limit, seed=seed)
     say(f"data: {dataset.source}, {which}")
-    own = crafter is None or crafter.weights_sha256 == subject.weights_sha256
-    result = evaluate(
-        subject,
-        dataset,
-        index,
-        attacks,
-        source=crafter,
-        situation="II" if own else "I",
-        seed=seed,
-        title=subject.run.config["defense"] if subject.run else model.name,
-    )
+    results = [
+        evaluate(
+            one.subject,
+            dataset,
+            index,
+            attacks,
+            source=one.crafter,
+            situation=one.situation,
+            seed=seed,
+            title=one.title,
+        )
+        for one in contenders
+    ]
     report = {
         "model": str(model),
         "data": dataset.source,
         "n": len(index),
         "profile": profile,
-        **summary(result),
+        **summary(results[0]),
     }
+    if compare:
+        accepted = _MARGIN if margin is None else margin
+        report["compare"] = {
+            "model": str(compare),
+            "attacks": summary(results[1])["attacks"],
+            **compared(*results, margin=accepted / 100),
+        }
     emit("evaluate", report, partial(_table, report, dataset.classes), as_json=as_json)
+    return int(margin is not None and not report["compare"]["holds"])
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
 def _table(report: dict[str, Any], classes: tuple[str, ...]) -> str:
@@ -147,6 +170,9 @@ def _table(report: dict[str, Any], classes: tuple[str, ...]) -> str:
         lines.append(f"{_name(row):<34}{_rate(row['accuracy']):<26}{_rate(row['f1']):<26}")
     worst = report["worst_case"]
     lines.append(f"{'worst case':<34}{_rate(worst['accuracy']):<26}{_rate(worst['f1']):<26}")
+    lines += _masked(report["attacks"])
+    if "compare" in report:
+        lines += ["", *_comparison(report["model"], report["compare"])]
     for row in report["attacks"]:
         lines += ["", f"{_name(row)}: true class by row, predicted by column"]
         lines.append(
@@ -160,6 +186,31 @@ def _table(report: dict[str, Any], classes: tuple[str, ...]) -> str:
                 + f"{_rate(about['recall']):>26}{_rate(about['precision']):>26}{about['f1']:>8.3f}"
             )
     return "\n".join(lines)
+
+
+def _comparison(model: str, compare: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{model} minus {compare['model']}, n = {compare['worst_case']['n']}",
+        f"{'accuracy':<34}{'points [95 %]':<26}{'exact McNemar p':<26}",
+    ]
+    for name, about in (("clean", compare["clean"]), ("worst case", compare["worst_case"])):
+        if about:
+            points = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * about[key] for key in ("difference", "low", "high")))
+            lines.append(f"{name:<34}{points:<26}{about['mcnemar_p']:.3g}")
+    lines += _masked(compare["attacks"], ", other")
+    if compare["holds"]:
+        verdict = f"not inferior by more than {100 * compare['margin']:g} points"
+    else:
+        verdict = f"inferior or undecided: lower bound {100 * compare['worst_case']['low']:+.1f}"
+    return [*lines, f"{'verdict, worst case':<34}{verdict}"]
+
+
+def _masked(attacks: list[dict[str, Any]], whose: str = "") -> list[str]:
+    """A line for each loss that has no gradient at some clean records, so that its accuracy flatters."""
+    shares = {row["loss"]: row["zero_gradient"] for row in attacks if row["zero_gradient"]}
+    return [
+        f"{f'zero {loss} gradient{whose}':<34}{_rate(share)}" for loss, share in shares.items() if share["value"] > 0
+    ]
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgeguard.attacks.losses import LOSSES
 from edgeguard.errors import InputError
 
 ATTACKS = ("clean", "pgd", "sap")
@@ -40,6 +41,7 @@ def portfolio(
     names: tuple[str, ...],
     *,
     profile: str = "paper",
+    losses: tuple[str, ...] | None = None,
     eps: float = 10.0,
     alpha: float = 1.0,
     steps: int = 20,
@@ -49,11 +51,13 @@ def portfolio(
 ) -> list[Attack]:
     """The attacks of a profile.
 
-    `paper`: the ADT paper's settings unless told otherwise: cross-entropy, one start at zero, last iterate.
+    `paper`: the ADT paper's settings unless told otherwise: cross-entropy, one start at zero, last iterate; each attack
+    runs once with each of `losses`.
     `strict`, fixed but for eps: PGD and SAP, cross-entropy and margin, two starts (zero and random), 40 steps of
     2.5 eps / 40 (for SAP, 40 before and 40 after smoothing), best iterate.
 
-    Raises InputError for an unknown attack or profile, or a value out of range.
+    Raises InputError for an unknown attack, profile or loss, for losses named in the strict profile, or for a value
+    out of range.
     """
     if not names:
         raise InputError(f"--attack: names none; choose from {', '.join(ATTACKS)}")
@@ -65,13 +69,18 @@ def portfolio(
     for option, value in (("eps", eps), ("alpha", alpha), ("steps", steps), ("smooth-steps", smooth_steps)):
         if not 0 <= value < float("inf"):
             raise InputError(f"--{option} {value:g}: at least 0 needed")
+    if losses is not None:
+        _check_losses(losses, profile)
     attacks = []
     for name in names:
         if name == "clean":
             attacks.append(Attack("clean"))
         elif profile == "paper":
             after = smooth_steps if name == "sap" else 0
-            attacks.append(Attack(name, eps, alpha, steps, after, kernels=kernels, mask_at=mask_at))
+            attacks += [
+                Attack(name, eps, alpha, steps, after, loss, kernels, mask_at)
+                for loss in dict.fromkeys(losses or ("ce",))
+            ]
         else:
             after = _STRICT_STEPS if name == "sap" else 0
             attacks += [
@@ -91,3 +100,13 @@ def portfolio(
                 for start in (False, True)
             ]
     return attacks
+
+
+def _check_losses(losses: tuple[str, ...], profile: str) -> None:
+    if profile == "strict":
+        raise InputError("--loss: the strict profile has its own, ce and margin; leave it out, or use --profile paper")
+    if not losses:
+        raise InputError(f"--loss: names none; choose from {', '.join(LOSSES)}")
+    for loss in losses:
+        if loss not in LOSSES:
+            raise InputError(f"--loss {loss}: unknown; choose from {', '.join(LOSSES)}")

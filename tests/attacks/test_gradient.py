@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from edgeguard.attacks.gradient import crafting, pgd, sap, uniform_start, with_restarts
 from edgeguard.attacks.losses import cross_entropy, margin
+from edgeguard.attacks.single_step import single_step
 from edgeguard.attacks.smoothing import smoothing_taps
+from edgeguard.models.edge import EdgeNet, edge_s
 
 T = 64
 
@@ -333,3 +335,93 @@ def test_restarts_pass_their_options_on_and_leave_the_network_alone(
     assert delta.abs().max() <= 8 + 1e-3 and not delta[~batch[2]].any()
     assert [m.training for m in network.modules()] == modes
     assert torch.equal(network.body[1].running_mean, state)
+
+
+class Watched(nn.Module):
+    """A network that notes in which format its middle and its loss compute."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.middle: set[torch.dtype] = set()
+        self.logits: set[tuple[torch.dtype, bool]] = set()
+        layer = network.blocks if isinstance(network, EdgeNet) else network.body[0]
+        layer.register_forward_hook(lambda _m, _i, out: self.middle.add(out.dtype))
+
+    def forward(self, ecg: Tensor) -> Tensor:
+        return self.network(ecg)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        self.logits.add((logits.dtype, torch.is_autocast_enabled("cpu")))
+        return cross_entropy(logits, labels)
+
+
+def edge_network() -> EdgeNet:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return edge_s()
+
+
+def edge_case(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    """(ecg, labels, mask) of three records long enough for an `edge-s`; one is padded."""
+    mask = torch.ones(3, 1, 2400, dtype=torch.bool)
+    mask[1, :, :300] = False
+    ecg = torch.from_numpy(np.rint(np.random.default_rng(2).normal(0, 200, (3, 1, 2400)))).to(dtype)
+    return ecg * mask, torch.tensor([0, 1, 2]), mask
+
+
+ATTACKS = {
+    "pgd": lambda *given, **options: pgd(*given, steps=3, **options),
+    "sap": lambda *given, **options: sap(*given, steps=2, smooth_steps=2, **options),
+    "single": lambda *given, **options: single_step(
+        *given,
+        eps=10,
+        smooth_rows=torch.tensor([True, False, True]),
+        generator=torch.Generator().manual_seed(0),
+        **options,
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+@pytest.mark.parametrize("make", [Convolutional, edge_network])
+def test_precision_is_reduced_only_when_allowed_and_only_in_the_network(make, attack):
+    """Steps, smoothing and loss never are, and the default under autocast is the result without it, bit for bit."""
+    watched, case = Watched(make()), edge_case()
+    exact = attack(watched, *case, loss=watched.loss)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(attack(watched, *case, loss=watched.loss), exact)
+        assert watched.middle == {torch.float32}
+        reduced = attack(watched, *case, loss=watched.loss, low_precision=True)
+        assert torch.is_autocast_enabled("cpu")
+    assert watched.middle == {torch.float32, torch.bfloat16}
+    assert watched.logits == {(torch.float32, False)}
+    assert reduced.dtype == torch.float32 and not torch.equal(reduced, exact)
+    assert torch.equal(attack(watched, *case, loss=watched.loss, low_precision=True), exact)
+
+
+def test_reduced_precision_perturbs_as_smoothly_and_as_little():
+    """Where the network is linear only signs of its gradient matter, so the smoothing shows."""
+    model = Linear(4, 2400)
+    ecg, labels, mask = edge_case()
+    exact = sap(model, ecg, labels % 2, mask, loss=margin)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = sap(model, ecg, labels % 2, mask, loss=margin, low_precision=True)
+    assert (reduced - ecg).abs().max() <= 10 + 1e-3
+    assert ((reduced - exact).abs() < 1e-3).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_crafting_on_the_folded_network_finds_what_the_network_finds(attack):
+    """Now and after the weights have moved on; the wrapped network is not folded."""
+    model = edge_network().double()
+    case = edge_case(torch.float64)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    found = []
+    for _ in range(3):
+        cross_entropy(model.train()(case[0]), case[1]).mean().backward()
+        optimizer.step()
+        found.append(attack(model, *case))
+        torch.testing.assert_close(found[-1], attack(nn.Sequential(model), *case), rtol=0, atol=1e-9)
+        assert model.training
+    assert not torch.equal(found[0], found[-1])

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import log_softmax
+from torch import Tensor
 
-from edgeguard.attacks.losses import LOSSES, cross_entropy, margin
+from edgeguard.attacks.losses import LOSSES, Loss, cross_entropy, margin, rescaled
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5, 0.0], [0.0, 3.0, 3.5, -2.0], [1.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
 LABELS = torch.tensor([0, 1, 3])
@@ -40,9 +43,60 @@ def test_a_record_has_a_value_of_its_own(name: str):
     assert torch.equal(together, alone) and together.shape == (3,)
 
 
-def test_the_margin_moves_where_cross_entropy_is_flat():
-    """At a gap of 120 the softmax is saturated in float32; the margin still has a gradient."""
-    for loss, moves in ((cross_entropy, False), (margin, True)):
-        logits = torch.tensor([[120.0, 0.0, 0.0, 0.0]], requires_grad=True)
-        (gradient,) = torch.autograd.grad(loss(logits, torch.tensor([0])).sum(), logits)
-        assert bool(gradient.abs().max() > 0) is moves
+def gradient(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    logits = logits.detach().requires_grad_()
+    return torch.autograd.grad(loss(logits, labels).sum(), logits)[0]
+
+
+@pytest.mark.parametrize("gap", [110.0, 1e3, 1e6])
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_margin_and_rescaled_move_where_cross_entropy_is_flat(name: str, gap: float):
+    """Beyond a gap of 104, exp(-gap) is below float32's least number: the softmax is exactly 0 and 1."""
+    found = gradient(LOSSES[name], torch.tensor([[gap, 0.0, gap / 4, -gap / 8]]), torch.tensor([0]))
+    if name == "ce":
+        assert gap / 4 * 3 < 104 or not found.any()
+        found = gradient(LOSSES[name], torch.tensor([[gap, 0.0, 0.0, -gap / 8]]), torch.tensor([0]))
+        assert not found.any()
+    else:
+        assert found[0, 0] < 0 and found[0, 2] > 0
+
+
+def test_cross_entropy_still_moves_at_a_gap_of_80():
+    assert gradient(cross_entropy, torch.tensor([[80.0, 0.0, 0.0, 0.0]]), torch.tensor([0])).any()
+
+
+def test_rescaled_is_cross_entropy_of_logits_ten_apart():
+    ranges = np.array([3.0, 5.5, 1e-6])
+    expected = -log_softmax(LOGITS.numpy() * 10 / ranges[:, None], axis=1)
+    np.testing.assert_allclose(rescaled(LOGITS, LABELS), expected[np.arange(3), LABELS], rtol=1e-12)
+    soft = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.0, 0.5, 0.5, 0.0], [0.25, 0.25, 0.25, 0.25]]).double()
+    np.testing.assert_allclose(rescaled(LOGITS, soft), (soft.numpy() * expected).sum(1), rtol=1e-12)
+
+
+def test_the_scale_itself_is_not_differentiated():
+    """The gradient is (softmax - label) of the rescaled logits times the scale."""
+    scaled = LOGITS[:2].numpy() * 10 / np.array([[3.0], [5.5]])
+    expected = (np.exp(log_softmax(scaled, axis=1)) - np.eye(4)[LABELS[:2]]) * 10 / np.array([[3.0], [5.5]])
+    np.testing.assert_allclose(gradient(rescaled, LOGITS[:2], LABELS[:2]), expected, rtol=1e-12)
+
+
+@given(
+    logits=st.lists(st.floats(-50, 50, width=32), min_size=4, max_size=4).filter(lambda z: max(z) - min(z) > 1e-3),
+    label=st.integers(0, 3),
+    power=st.integers(0, 20),
+)
+@settings(max_examples=100, deadline=None)
+def test_rescaled_does_not_see_a_factor_on_the_logits(logits: list[float], label: int, power: int):
+    given, labels = torch.tensor([logits]), torch.tensor([label])
+    torch.testing.assert_close(rescaled(100 * given, labels), rescaled(given, labels), rtol=1e-4, atol=1e-4)
+    # A power of two only moves the exponent, so that nothing is rounded.
+    factor = 2.0**power
+    assert torch.equal(rescaled(factor * given, labels), rescaled(given, labels))
+    assert torch.equal(gradient(rescaled, factor * given, labels) * factor, gradient(rescaled, given, labels))
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, -1e6])
+def test_equal_logits_have_a_finite_rescaled_gradient(value: float):
+    logits, labels = torch.full((1, 4), value), torch.tensor([2])
+    assert rescaled(logits, labels).item() == pytest.approx(np.log(4))
+    assert torch.isfinite(gradient(rescaled, logits, labels)).all()

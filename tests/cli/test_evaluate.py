@@ -107,6 +107,105 @@ def test_the_strict_profile_has_nine_rows(edgeguard: Call, own_run: Path, only_j
     assert {a["steps"] for a in report["attacks"]} == {0, 40}
 
 
+def test_each_attack_runs_with_each_loss(edgeguard: Call, own_run: Path, only_json: OnlyJson):
+    options = ("--attack", "clean,pgd", "--loss", "margin, ce,rescaled", "--limit", 4, *QUICK)
+    report = only_json(edgeguard("evaluate", own_run, *options, "--json"))
+    assert [(a["name"], a["loss"]) for a in report["attacks"]] == [
+        ("clean", "ce"),
+        ("pgd", "margin"),
+        ("pgd", "ce"),
+        ("pgd", "rescaled"),
+    ]
+    clean, *attacked = report["attacks"]
+    assert clean["zero_gradient"] is None
+    assert [a["zero_gradient"]["value"] for a in attacked] == [0, 0, 0]
+    assert attacked[0]["zero_gradient"]["n"] == report["n"] == 4
+    assert "gradient" not in edgeguard("evaluate", own_run, *options).stdout
+
+
+def test_a_masked_loss_is_said(edgeguard: Call, own_run: Path, only_json: OnlyJson):
+    """Logits a million times larger decide alike and have no cross-entropy gradient where they are right."""
+    from edgeguard.models.run import save_tensors
+
+    model = load_run(own_run).model
+    model.head.weight.data *= 1e6
+    model.head.bias.data *= 1e6
+    save_tensors(own_run / "weights.safetensors", model.state_dict())
+    options = ("evaluate", own_run, "--attack", "clean,pgd", "--loss", "ce,margin", *QUICK)
+    clean, ce, margin = only_json(edgeguard(*options, "--json"))["attacks"]
+    assert ce["zero_gradient"]["value"] == clean["accuracy"]["value"] == ce["accuracy"]["value"] > 0
+    assert margin["zero_gradient"]["value"] == 0
+    text = edgeguard(*options).stdout
+    assert f"zero ce gradient                  {ce['zero_gradient']['value']:.3f} [" in text
+    assert "zero margin gradient" not in text
+    assert "zero ce gradient, other" in edgeguard(*options, "--compare", own_run).stdout
+
+
+@pytest.fixture
+def other_run(own_run: Path) -> Path:
+    """The same network with its classes' logits shifted: right on some other records."""
+    from edgeguard.models.run import save_tensors
+
+    other = Path("runs/other")
+    shutil.copytree(own_run, other)
+    model = load_run(other).model
+    model.head.bias.data += torch.tensor([0.0, 1e6, 0.0, 0.0])
+    save_tensors(other / "weights.safetensors", model.state_dict())
+    return other
+
+
+def test_two_runs_are_compared_on_the_same_records(
+    edgeguard: Call, own_run: Path, other_run: Path, only_json: OnlyJson
+):
+    options = ("--attack", "clean,pgd", *QUICK, "--json")
+    alone = [only_json(edgeguard("evaluate", run, *options)) for run in (own_run, other_run)]
+    result = edgeguard("evaluate", own_run, "--compare", other_run, *options)
+    report = only_json(result)
+    compare = report.pop("compare")
+    assert report == alone[0] and compare["model"] == str(other_run)
+    assert compare["attacks"] == alone[1]["attacks"]
+    assert "records that neither has seen in training or validation" in result.stderr
+    for name, rates in (
+        ("clean", [one["attacks"][0]["accuracy"] for one in alone]),
+        ("worst_case", [one["worst_case"]["accuracy"] for one in alone]),
+    ):
+        about = compare[name]
+        assert {"difference", "low", "high", "n", "mcnemar_p"} <= set(about) and about["n"] == report["n"]
+        assert about["difference"] == pytest.approx(rates[0]["value"] - rates[1]["value"])
+        assert about["low"] <= about["difference"] <= about["high"] and 0 < about["mcnemar_p"] <= 1
+    assert compare["margin"] == 0.02 and compare["holds"] is (compare["worst_case"]["low"] > -0.02)
+
+
+def test_the_exit_code_is_the_verdict_where_a_margin_is_given(edgeguard: Call, own_run: Path):
+    """Against itself the difference is 0 +- 32 points on 8 records."""
+    options = ("evaluate", own_run, "--compare", own_run, "--attack", "clean")
+    for margin, code, verdict in (
+        ((), 0, "inferior or undecided: lower bound -32."),
+        (("--margin", 2), 1, "inferior or undecided: lower bound -32."),
+        (("--margin", 33), 0, "not inferior by more than 33 points"),
+    ):
+        result = edgeguard(*options, *margin)
+        assert result.exit_code == code and verdict in result.stdout
+        assert f"{own_run} minus {own_run}, n = 8" in result.stdout
+    result = edgeguard(*options, "--margin", 0, "--json")
+    assert result.exit_code == 1 and json.loads(result.stdout)["compare"]["holds"] is False
+
+
+def test_what_cannot_be_compared_is_refused(
+    edgeguard: Call, own_run: Path, other_run: Path, refused: Refused, tmp_path: Path
+):
+    compare = ("evaluate", own_run, "--compare", other_run)
+    assert "a comparison is on records that neither has seen" in refused(edgeguard(*compare, "--split", "all"))
+    assert "--margin -1: 0 to 100 points needed" in refused(edgeguard(*compare, "--margin", -1))
+    assert "--margin nan: 0 to 100 points needed" in refused(edgeguard(*compare, "--margin", "nan"))
+    config = json.loads((other_run / "config.json").read_text())
+    (other_run / "config.json").write_text(json.dumps(config | {"window": 6000}))
+    assert "runs/other: takes 6000 samples" in refused(edgeguard(*compare))
+    assert "nowhere: neither a run folder" in refused(edgeguard("evaluate", own_run, "--compare", "nowhere"))
+    alone = write_file(tmp_path / "alone.onnx")
+    assert "alone.onnx: its run is not beside it" in refused(edgeguard("evaluate", own_run, "--compare", alone))
+
+
 def test_limit_and_split(edgeguard: Call, own_run: Path, only_json: OnlyJson):
     options = ("--attack", "clean", "--json")
     result = edgeguard("evaluate", own_run, "--limit", 4, *options)
@@ -160,6 +259,10 @@ def test_a_source_of_its_own_weights_is_situation_two(edgeguard: Call, own_run: 
         (["--attack", "fgsm"], "--attack fgsm: unknown; choose from clean, pgd, sap"),
         (["--attack", ""], "--attack: names none"),
         (["--attack", " , "], "--attack: names none"),
+        (["--loss", "dlr"], "--loss dlr: unknown; choose from ce, margin, rescaled"),
+        (["--loss", ""], "--loss: names none; choose from ce, margin, rescaled"),
+        (["--loss", "ce", "--profile", "strict"], "--loss: the strict profile has its own, ce and margin"),
+        (["--margin", "2"], "--margin 2: nothing to compare with; add --compare RUN or leave it out"),
         (["--profile", "lax"], "--profile lax: unknown; choose paper or strict"),
         (["--split", "train"], "--split train: choose test or all"),
         (["--kernels", "nest"], "--kernels nest: choose nest25 or zip5"),

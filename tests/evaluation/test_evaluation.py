@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from edgeguard.attacks import losses
+from edgeguard.attacks.gradient import pgd, sap
 from edgeguard.attacks.smoothing import smoothing_taps
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.evaluation import evaluate as module
-from edgeguard.evaluation.evaluate import Evaluation, Judged, craft, evaluate, summary
+from edgeguard.evaluation.evaluate import Evaluation, Judged, craft, evaluate, summary, zero_gradient
 from edgeguard.evaluation.metrics import confusion_matrix
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.evaluation.subject import Subject, open_subject
@@ -81,6 +84,42 @@ def test_a_transferred_attack_is_weaker_than_ones_own(make_run: MakeRun, dataset
     assert rights[0] < rights[1]
 
 
+LOSSES = ("ce", "margin", "rescaled")
+
+
+def test_a_saturated_network_is_masked_under_cross_entropy_alone(make_run: MakeRun, dataset: Dataset):
+    """Logits 64 times larger decide alike, but beyond a gap of 104 cross-entropy has no float32 gradient."""
+    run, index = make_run(), np.arange(90)
+    attacks = portfolio(("clean", "pgd"), eps=4, losses=LOSSES)
+    subject = open_subject(run.path)
+    plain = evaluate(subject, dataset, index, attacks, source=run, situation="II")
+    run.model.weight.data *= 64
+    stretched = evaluate(subject, dataset, index, attacks, source=run, situation="II")
+    z = dataset.batch(index)[0][:, 0].astype(float) @ weight(run)
+    gap = np.where(dataset.labels == 0, 2 * z, -2 * z)
+    assert not (np.abs(gap - 104) < 1).any()
+    masked = gap > 104
+    assert 10 < masked.sum() < 80
+    np.testing.assert_array_equal(zero_gradient(run, dataset, index, "ce"), masked)
+    for loss, before, after in zip(LOSSES, plain.judged[1:], stretched.judged[1:], strict=True):
+        assert after.attack.loss == loss and after.zero_gradient is not None
+        np.testing.assert_array_equal(after.zero_gradient, masked if loss == "ce" else np.zeros(90, bool))
+        expected = np.where(masked, dataset.labels, before.predicted) if loss == "ce" else before.predicted
+        np.testing.assert_array_equal(after.predicted, expected)
+    assert (plain.worst_case() == stretched.worst_case()).all()
+    clean, ce, *others = summary(stretched)["attacks"]
+    assert clean["zero_gradient"] is None and [row["zero_gradient"]["value"] for row in others] == [0, 0]
+    assert ce["zero_gradient"] == {**ce["zero_gradient"], "value": masked.sum() / 90, "n": 90}
+
+
+def test_a_gradient_on_padding_alone_is_none(make_run: MakeRun, dataset: Dataset):
+    run = make_run()
+    padded = dataset.mask(np.array([0]))[0, 0]
+    assert not padded.all()
+    run.model.weight.data *= torch.from_numpy(~padded)
+    assert zero_gradient(run, dataset, np.array([0, 1]), "margin").tolist() == [True, False]
+
+
 @pytest.mark.parametrize("batch", [1, 7])
 def test_results_do_not_depend_on_the_batch(
     make_run: MakeRun, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, batch: int
@@ -93,6 +132,24 @@ def test_results_do_not_depend_on_the_batch(
     parts = evaluate(subject, dataset, index, attacks, source=run, situation="II")
     for first, second in zip(whole.judged, parts.judged, strict=True):
         np.testing.assert_array_equal(first.predicted, second.predicted)
+
+
+@pytest.mark.parametrize("profile", ["paper", "strict"])
+def test_attacks_that_share_their_first_steps_are_those_run_alone(make_run: MakeRun, dataset: Dataset, profile: str):
+    network = torch.nn.Sequential(torch.nn.Conv1d(1, 3, 9, stride=5), torch.nn.Tanh(), torch.nn.Flatten())
+    run, index = replace(make_run(), model=network), np.array([4, 9, 30])
+    ecg, mask, labels = (torch.from_numpy(part) for part in dataset.batch(index))
+    paths: module.Paths = {}
+    for attack in portfolio(("pgd", "sap"), profile=profile, eps=6, alpha=1.5, steps=5, smooth_steps=7):
+        start = module._random_start(ecg, index, attack.eps, 0) if attack.random_start else None
+        options: dict[str, Any] = dict(eps=attack.eps, alpha=attack.alpha, steps=attack.steps, start=start)
+        options |= dict(loss=losses.LOSSES[attack.loss], best=attack.best)
+        if attack.name == "pgd":
+            alone = pgd(network, ecg, labels, mask, **options)
+        else:
+            alone = sap(network, ecg, labels, mask, smooth_steps=attack.smooth_steps, **options)
+        np.testing.assert_array_equal(craft(run, dataset, index, attack, 0, paths), alone.numpy())
+    assert len(paths) == {"paper": 1, "strict": 4}[profile]
 
 
 def test_a_records_random_start_is_its_own(make_run: MakeRun, dataset: Dataset):

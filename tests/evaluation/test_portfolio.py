@@ -21,6 +21,15 @@ def test_the_paper_profile_takes_other_values():
     assert attack == Attack("sap", 5, 2, 7, 3, kernels="zip5", mask_at="end")
 
 
+def test_the_paper_profile_runs_each_attack_with_each_loss():
+    attacks = portfolio(("clean", "pgd", "sap"), losses=("ce", "rescaled", "ce"))
+    assert [(a.name, a.loss) for a in attacks] == [
+        ("clean", "ce"),
+        *product(("pgd", "sap"), ("ce", "rescaled")),
+    ]
+    assert attacks[4] == Attack("sap", eps=10, alpha=1, steps=20, smooth_steps=40, loss="rescaled")
+
+
 def test_the_strict_profile_is_fixed():
     """PGD and SAP, CE and margin, two starts, 40 steps of 2.5 eps / 40, best iterate, inner mask."""
     attacks = portfolio(("clean", "pgd", "sap"), profile="strict", alpha=9, steps=1, smooth_steps=1, mask_at="end")
@@ -55,6 +64,13 @@ def test_how_far_the_steps_reach():
         (("pgd",), {"eps": math.inf}, "--eps inf: at least 0 needed"),
         (("pgd",), {"alpha": -1.0}, "--alpha -1: at least 0 needed"),
         (("pgd",), {"steps": -1}, "--steps -1: at least 0 needed"),
+        (("pgd",), {"losses": ("ce", "dlr")}, "--loss dlr: unknown; choose from ce, margin, rescaled"),
+        (("pgd",), {"losses": ()}, "--loss: names none; choose from ce, margin, rescaled"),
+        (
+            ("pgd",),
+            {"losses": ("ce",), "profile": "strict"},
+            "--loss: the strict profile has its own, ce and margin; leave it out, or use --profile paper",
+        ),
         (("sap",), {"smooth_steps": -2}, "--smooth-steps -2: at least 0 needed"),
     ],
 )

@@ -1,11 +1,13 @@
 """Networks for a watch: their limits, and that a stream computes what a window computes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from edgeguard.models.channels_last import convolve_signal
 from edgeguard.models.cost import cost
 from edgeguard.models.edge import EdgeNet, ResidualBlock, Stage, edge_m, edge_s
 
@@ -80,3 +82,71 @@ def test_skip_and_convolutions_look_at_the_same_instants():
 
 def test_the_number_of_classes_is_free():
     assert edge_s(3)(torch.zeros(2, 1, 2400)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("make", [edge_m, edge_s])
+def test_reduced_precision_leaves_stem_and_head_alone(make: Callable[[], EdgeNet]):
+    """A microvolt on an ecg of hundreds is below bfloat16's last digit; the stem sees it all the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = make().eval()
+        ecg = (300 * torch.randn(4, 1, 3000)).round() + 600
+    changed = ecg.clone()
+    changed[..., ::7] += 1
+    assert (changed.bfloat16() - ecg.bfloat16()).count_nonzero() < 0.6 * (changed - ecg).count_nonzero()
+    stems: list[Tensor] = []
+    inside: list[torch.dtype] = []
+    heads: list[Tensor] = []
+    model.blocks.register_forward_pre_hook(lambda _m, inputs: stems.append(inputs[0]))
+    model.blocks.register_forward_hook(lambda _m, _i, out: inside.append(out.dtype))
+    model.head.register_forward_pre_hook(lambda _m, inputs: heads.append(inputs[0]))
+    with torch.no_grad():
+        for signal in (ecg, changed):
+            model(signal)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(signal)
+                assert torch.is_autocast_enabled("cpu")
+            assert logits.dtype == heads[-1].dtype == torch.float32
+    assert inside == [torch.float32, torch.bfloat16] * 2
+    assert stems[1].dtype == torch.float32
+    assert torch.equal(stems[0], stems[1]) and torch.equal(stems[2], stems[3])
+    assert not torch.equal(stems[0], stems[2])
+
+
+def test_a_training_step_keeps_stem_and_head_in_full_precision_too(monkeypatch: pytest.MonkeyPatch):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = edge_s().train()
+        ecg = 300 * torch.randn(2, 1, 3000)
+    stems: list[Tensor] = []
+    heads: list[torch.dtype] = []
+
+    def seen(*args: Any, **options: Any) -> Tensor:
+        stems.append(convolve_signal(*args, **options))
+        return stems[-1]
+
+    monkeypatch.setattr("edgeguard.models.edge.convolve_signal", seen)
+    model.head.register_forward_pre_hook(lambda _m, inputs: heads.append(inputs[0].dtype))
+    exact = model(ecg)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = model(ecg)
+    assert torch.equal(stems[0], stems[1])
+    assert heads == [torch.float32] * 2 and reduced.dtype == torch.float32
+    assert not torch.equal(reduced, exact)
+
+
+def test_a_folded_network_keeps_stem_and_head_in_full_precision_too():
+    """Without blocks between them nothing is reduced; with blocks the logits are close and in float32."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        bare = EdgeNet(stem_channels=8, stem_kernel=20, stem_stride=10, stages=(), classes=4, dropout=0.1)
+        whole = edge_s().eval()
+        ecg = 300 * torch.randn(2, 1, 3000)
+    for model, close in ((bare, 0.0), (whole, 0.02)):
+        folded = model.folded()
+        exact = folded(ecg)
+        with torch.autocast("cpu", torch.bfloat16):
+            reduced = folded(ecg)
+        assert reduced.dtype == torch.float32
+        torch.testing.assert_close(reduced, exact, rtol=0, atol=close)
+        assert torch.equal(reduced, exact) == (model is bare)

@@ -13,6 +13,7 @@ BESIDE = ("export", "firmware_sim", "models")
 """Packages that lie beside `edgeguard/` and are imported as part of it."""
 
 FLOORS = (
+    ("__main__",),
     ("cli",),
     ("report",),
     ("evaluation",),

@@ -1,9 +1,10 @@
 """edgeguard train."""
 
 import sys
+import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,11 +12,20 @@ from edgeguard.cli.options import config_option, data_options, read_lines
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.errors import InputError
 
+if TYPE_CHECKING:
+    from edgeguard.defenses.config import TrainConfig
+
+_PAPER_UNITS = 5_200
+"""Of ADT as published: 100 + 100 epochs of 10 crafting steps and a training pass over both halves."""
+
 
 @click.command("train")
-@click.option("--defense", help="none, at or adt [default: adt].")
+@click.option(
+    "--defense",
+    help="none, jr, nsr, dd, at, init-adt, dist-adt, adt, at-long, at-smooth or trades [default: adt].",
+)
 @click.option("--arch", help="edge-s, edge-m, cnn13 or MODULE:FACTORY [default: edge-m].")
-@click.option("--preset", help="fast (a laptop's processor) or paper [default: fast].")
+@click.option("--preset", help="fast (a laptop's processor), lite or paper [default: fast].")
 @data_options
 @click.option(
     "--test-records",
@@ -30,20 +40,34 @@ from edgeguard.errors import InputError
     help="Seed of the train / validation / test parts.",
 )
 @click.option("--epochs", type=int, help="Epochs of every stage.")
+@click.option("--budget", help="Time such as 30m or 1h30m: picks what fits of preset and epochs, and ends in time.")
+@click.option("--start-epochs", type=int, help="Epochs of the undefended network to start from; 0: start afresh.")
+@click.option("--teacher", type=click.Path(path_type=Path), help="Finished run that gives the soft labels.")
 @click.option("--seed", type=int, help="Seed of weights, order and augmentation [default: 0].")
 @click.option("--batch", type=int, help="Clean records a step.")
 @click.option("--optimizer", help="adam or adamw.")
 @click.option("--learning-rate", type=float)
 @click.option("--weight-decay", type=float)
 @click.option("--schedule", help="constant or one-cycle.")
-@click.option("--eps", type=float, help="Largest training perturbation, microvolts.")
+@click.option("--crafting", help="single-step or sap.")
+@click.option("--eps", type=float, help="Largest training perturbation, of a single step its length, microvolts.")
 @click.option("--alpha", type=float, help="Crafting step, microvolts.")
 @click.option("--steps", type=int, help="Crafting steps before smoothing (t).")
 @click.option("--smooth-steps", type=int, help="Crafting steps on the smoothed perturbation (t').")
+@click.option("--noise", type=float, help="Random start of a single step, in multiples of eps.")
 @click.option("--kernels", help="nest25 or zip5: SAP's smoothing.")
 @click.option("--mix", type=float, help="Weight c of the adversarial half.")
 @click.option("--temperature", type=float, help="T of teacher, soft labels and student.")
+@click.option("--warm-up", type=int, help="Epochs before the regulariser of jr and nsr sets in.")
+@click.option("--units", help="published or corrected: units of jr and nsr.")
+@click.option("--jacobian-weight", type=float, help="Weight lambda of jr.")
+@click.option("--nsr-eps", type=float, help="Largest noise that nsr reckons with, microvolts.")
+@click.option("--nsr-weight", type=float, help="Weight beta of nsr.")
+@click.option("--label-smoothing", type=float, help="Share of the uniform distribution in at-smooth's labels.")
+@click.option("--trades-beta", type=float, help="Weight of the divergence in trades.")
 @click.option("--augment/--no-augment", default=None, help="Random shift and gain.")
+@click.option("--precision", help="float32, bf16 or auto, of the training pass.")
+@click.option("--craft-precision", help="float32, bf16 or auto, of crafting.")
 @config_option
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder [default: runs/DEFENSE-ARCH-PRESET-sSEED].")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
@@ -54,6 +78,8 @@ def command(
     labels: Path | None,
     test_records: Path | None,
     split_seed: int,
+    budget: str | None,
+    teacher: Path | None,
     out: Path | None,
     resume: bool,
     device: str,
@@ -61,6 +87,10 @@ def command(
     **options: Any,
 ) -> None:
     """Train one defence on ECG records; its teacher, where it has one, comes first."""
+    began = time.monotonic()
+    from edgeguard.defenses import distributed
+    from edgeguard.defenses.budget import seconds_of
+    from edgeguard.defenses.budgeted import within_budget
     from edgeguard.defenses.config import make_config
     from edgeguard.defenses.train import Job, default_folder, train
     from edgeguard.ecg.sources import load_dataset
@@ -69,50 +99,74 @@ def command(
     from edgeguard.models.run import METRICS
     from edgeguard.runtime.files import read_json
 
+    seconds = seconds_of(budget) if budget is not None else None
     config = make_config(**options)
     if split_seed < 0:
         raise InputError(f"--split-seed {split_seed}: at least 0 needed")
+    chosen = _device(device)
+    click.get_current_context().with_resource(distributed.processes(chosen))
+    tell = say if distributed.is_main() else _keep_quiet
     dataset = load_dataset(data, labels=labels)
-    say(f"data: {dataset.source}, {len(dataset)} records")
+    tell(f"data: {dataset.source}, {len(dataset)} records")
     names = read_lines(test_records) if test_records else None
+
+    def place(config: "TrainConfig") -> Path:
+        return out or _folder(default_folder(config), resume=resume)
+
     job = Job(
         config,
         dataset,
         split(dataset, seed=split_seed, test_records=names),
-        out or _folder(default_folder(config), resume=resume),
-        _device(device),
+        place(config),
+        chosen,
         partial(scores, classes=len(dataset.classes)),
         origin=_origin(data=data, labels=labels, test_records=test_records, split_seed=split_seed),
         fixed_test=names is not None,
+        teacher=teacher,
         resume=resume,
-        say=say,
+        say=tell,
     )
     try:
+        if seconds is not None:
+            job = within_budget(job, seconds, began=began, options=options, place=place)
         folder = train(job)
     except KeyboardInterrupt:
-        say(f"interrupted; the same command with --resume goes on (unfinished run: {job.out})")
+        tell(f"interrupted; the same command with --resume goes on (unfinished run: {job.out})")
         sys.exit(130)
     metrics = read_json(folder / METRICS)
     result = {
         "run": str(folder),
-        **{k: getattr(config, k) for k in ("defense", "arch", "preset", "seed")},
+        **{k: getattr(job.config, k) for k in ("defense", "arch", "preset", "seed")},
         **metrics,
     }
-    emit("train", result, partial(_table, result), as_json=as_json)
+    if distributed.is_main():
+        emit("train", result, partial(_table, result), as_json=as_json)
+
+
+def _keep_quiet(line: str) -> None:
+    """What the processes of a distributed training say that are not the first."""
 
 
 def _table(result: dict[str, Any]) -> str:
     validation = result["validation"]
+    start = result.get("start")
+    before = f", after a start of {start['forward_units']:,} forward units, {start['seconds']:.0f} s" if start else ""
     return "\n".join(
         [
             f"run         {result['run']}",
             f"network     {result['arch']}, {result['parameters']:,} parameters",
             f"epochs      {' + '.join(map(str, result['epochs']))}",
-            f"cost        {result['forward_units']:,} forward units a record, {result['seconds']:.0f} s",
+            f"cost        {_units(result['forward_units'])}, {result['seconds']:.0f} s{before}",
             f"validation  accuracy {validation['accuracy']:.3f}, F1 {validation['f1']:.3f}",
             "next        edgeguard export --int8",
         ]
     )
+
+
+def _units(units: float) -> str:
+    ratio = _PAPER_UNITS / units
+    share = f"1/{ratio:.0f} of" if ratio > 1.5 else f"{1 / ratio:.1f} times"
+    return f"{units:,} forward units a record ({share} the ADT paper's {_PAPER_UNITS:,})"
 
 
 def _origin(**options: Any) -> dict[str, Any]:
@@ -138,8 +192,10 @@ def _folder(default: Path, *, resume: bool) -> Path:
 def _device(name: str) -> Any:
     import torch
 
+    from edgeguard.defenses.distributed import local_device
+
     if name not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device {name}: auto, cpu or cuda needed")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch finds no CUDA device; use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return local_device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

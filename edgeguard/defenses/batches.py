@@ -1,6 +1,7 @@
 """Training batches: seeded order, augmentation, the whole data set in memory."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,45 +12,112 @@ from edgeguard.ecg.dataset import Dataset
 SHIFT_SECONDS = 1.0
 GAIN = (0.7, 1.4)
 
+_AUGMENTATION = 1
+_SHARE_OF_MEMORY = 0.5
+
 
 class Records:
-    """Windows, masks and labels of a data set as tensors on one device, by record index."""
+    """Windows, masks and labels of a data set, by record index, for training on one device.
+
+    They lie on the device where they fill at most half of its free memory, else on the host, from where each batch is
+    copied while the device works.
+
+    Attributes:
+        device: where batches are wanted.
+        home: where the records lie; an index on it makes no step wait.
+    """
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        self.windows = torch.from_numpy(np.array(dataset.windows)).to(device)
-        self.left = torch.as_tensor(dataset.left, device=device)
-        self.length = torch.as_tensor(dataset.length, device=device)
-        self.labels = torch.as_tensor(dataset.labels, device=device)
         self.device = device
-        self._place = torch.arange(dataset.window, device=device)
+        self.window = dataset.window
+        self.furthest = round(SHIFT_SECONDS * dataset.sampling_rate)
+        # Each window goes on round its ends, so that a turned one is a plain slice of it.
+        around = np.pad(dataset.windows, ((0, 0), (self.furthest, self.furthest)), mode="wrap")
+        self.home = _home(around.nbytes, device)
+        self._slices = torch.from_numpy(around).to(self.home).view(-1).unfold(0, self.window, 1)
+        self._width = around.shape[1]
+        self._left = torch.as_tensor(dataset.left, device=self.home)
+        self._length = torch.as_tensor(dataset.length, device=self.home)
+        self._place = torch.arange(self.window, dtype=torch.int32, device=device)
+        self.labels = torch.as_tensor(dataset.labels, device=device)
 
-    def take(self, index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """(ecg float32 [B, 1, T] in microvolts, mask bool [B, 1, T], labels int64 [B])."""
-        rows = torch.as_tensor(index, device=self.device)
-        left, length = self.left[rows, None], self.length[rows, None]
-        mask = (self._place >= left) & (self._place < left + length)
-        return self.windows[rows].float()[:, None], mask[:, None], self.labels[rows]
+    def take(
+        self, index: np.ndarray | Tensor, shift: Tensor | None = None, gain: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(ecg float32 [B, 1, T] in microvolts, mask bool [B, 1, T], labels int64 [B]), on the device.
+
+        Args:
+            index: int64 [B].
+            shift: int64 [B], samples that each record is turned by, its padding with it, at most a second either way.
+            gain: float32 [B], what each record is multiplied by.
+        """
+        rows = torch.as_tensor(index, device=self.home)
+        turn = torch.zeros_like(rows) if shift is None else shift
+        ecg = self._moved(self._slices[rows * self._width + self.furthest - turn]).float()
+        if gain is not None:
+            ecg.mul_(self._moved(gain)[:, None])
+        first = (self._left[rows] + turn) % self.window
+        bounds = torch.stack([first, first + self._length[rows]]).to(torch.int32)
+        return ecg[:, None], self._valid(self._moved(bounds))[:, None], self.labels[self._moved(rows)]
+
+    def _valid(self, bounds: Tensor) -> Tensor:
+        """bool [B, T]: the samples from first to last [2, B], which may lie beyond the end, at the beginning then."""
+        first, last = bounds[..., None]
+        return ((self._place >= first) & (self._place < last)) | (self._place < last - self.window)
+
+    def _moved(self, values: Tensor) -> Tensor:
+        if self.home == self.device:
+            return values
+        return values.pin_memory().to(self.device, non_blocking=True)
 
 
-def epoch_order(items: np.ndarray, batch: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """The items in the order of that epoch, in batches; a last batch of one is left out (BatchNorm needs two)."""
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the items takes, and how each is augmented: drawn before it, on the records' home.
+
+    Attributes:
+        order: int64 [n], record indices.
+        shift: int64 [n], samples.
+        gain: float32 [n].
+    """
+
+    order: Tensor
+    shift: Tensor
+    gain: Tensor
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(order, shift, gain) of each batch in turn."""
+        return zip(self.order.split(size), self.shift.split(size), self.gain.split(size), strict=True)
+
+
+def draw_epoch(records: Records, order: np.ndarray, *, augment: bool, seed: int, epoch: int) -> Epoch:
+    """Shifts of up to a second either way and gains of 0.7 to 1.4 for the items in that order, or none."""
+    count = len(order)
+    shift, gain = np.zeros(count, np.int64), np.ones(count, np.float32)
+    if augment:
+        draws = np.random.default_rng([seed, epoch, _AUGMENTATION])
+        shift = draws.integers(-records.furthest, records.furthest, count, endpoint=True)
+        gain = draws.uniform(*GAIN, count).astype(np.float32)
+    return Epoch(*(torch.from_numpy(table).to(records.home) for table in (order, shift, gain)))
+
+
+def epoch_order(items: np.ndarray, batch: int, seed: int, epoch: int, *, least: int = 2) -> Iterator[np.ndarray]:
+    """The items in the order of that epoch, in batches; a last batch of fewer than `least` is left out.
+
+    BatchNorm needs two records, and every process of a distributed training one; the only batch is never left out.
+    """
     order = np.random.default_rng([seed, epoch]).permutation(items)
-    for first in range(0, len(order), batch):
-        part = order[first : first + batch]
-        if len(part) > 1 or len(order) == 1:
-            yield part
+    for number in range(steps_per_epoch(len(items), batch, least=least)):
+        yield order[number * batch : (number + 1) * batch]
 
 
-def steps_per_epoch(items: int, batch: int) -> int:
+def steps_per_epoch(items: int, batch: int, *, least: int = 2) -> int:
     """How many batches `epoch_order` yields."""
-    return items // batch + (items % batch > 1 or items == 1)
+    return items // batch + (items % batch >= least or items == 1)
 
 
-def augment(ecg: Tensor, mask: Tensor, sampling_rate: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Each record shifted circularly by up to a second either way, its padding with it, and scaled by 0.7 to 1.4."""
-    count, _, samples = ecg.shape
-    furthest = round(SHIFT_SECONDS * sampling_rate)
-    shift = torch.randint(-furthest, furthest + 1, (count, 1), generator=generator).to(ecg.device)
-    gain = torch.empty(count, 1, 1).uniform_(*GAIN, generator=generator).to(ecg.device)
-    place = ((torch.arange(samples, device=ecg.device) - shift) % samples)[:, None]
-    return ecg.gather(2, place) * gain, mask.gather(2, place)
+def _home(size: int, device: torch.device) -> torch.device:
+    """The device where it has room for `size` bytes, else the host."""
+    if device.type == "cuda" and size > _SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]:
+        return torch.device("cpu")
+    return device

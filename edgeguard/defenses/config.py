@@ -5,9 +5,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from edgeguard.attacks.smoothing import KERNELS
-from edgeguard.defenses.recipes import defense
+from edgeguard.defenses.precision import has_fast_bfloat16
+from edgeguard.defenses.recipes import Defense, defense
 from edgeguard.errors import InputError
 from edgeguard.models.registry import DEFAULT_ARCHITECTURE
+
+CRAFTING = ("sap", "single-step")
+PRECISIONS = ("float32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -17,74 +21,168 @@ class TrainConfig:
     Attributes:
         defense, arch, preset, seed: what is trained, by which preset, from which seed.
         epochs: passes over the oversampled training part, in every stage.
+        start_epochs: where above 0, every stage starts from an undefended network trained for so many epochs.
         batch: clean records a step.
         optimizer, learning_rate, weight_decay: `adam` or `adamw`.
         schedule: `constant` or `one-cycle`.
-        eps, alpha, steps, smooth_steps, kernels: the SAP attack that crafts the adversarial half.
+        crafting: `sap`, several steps before and after smoothing, or `single-step`, one step from a noisy start.
+        eps: largest perturbation in crafting; in a single step its length.
+        alpha, steps, smooth_steps: of crafting by `sap`.
+        noise: of a single step's start, a multiple of eps.
+        kernels: SAP's smoothing.
         mix: c, the weight of the adversarial half (ADT paper, eq. 6); 0 trains on clean records alone.
         temperature: T of teacher, soft labels and student; the network is deployed at T = 1.
+        warm_up: epochs before the regulariser of `jr` and `nsr` sets in.
+        units: `published`, both regularisers as in their authors' code, the ecg in microvolts; or `corrected`, the
+            Jacobian by the millivolt and the noise as large as the attack.
+        jacobian_weight: lambda of `jr`.
+        nsr_eps: largest noise that `nsr` reckons with, microvolts.
+        nsr_weight: beta of `nsr`.
+        label_smoothing: share of the uniform distribution in the labels of `at-smooth`.
+        trades_beta: weight of the divergence in `trades`.
         augment: random circular shift, at most a second, and gain 0.7 to 1.4.
+        precision, craft_precision: `float32` or `bf16`, of the training pass and of crafting.
     """
 
     defense: str = "adt"
     arch: str = DEFAULT_ARCHITECTURE
     preset: str = "fast"
     seed: int = 0
-    epochs: int = 14
+    epochs: int = 10
+    start_epochs: int = 0
     batch: int = 32
     optimizer: str = "adamw"
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     schedule: str = "one-cycle"
-    eps: float = 40.0
-    alpha: float = 16.0
+    crafting: str = "single-step"
+    eps: float = 20.0
+    alpha: float = 8.0
     steps: int = 2
     smooth_steps: int = 1
+    noise: float = 2.0
     kernels: str = "nest25"
     mix: float = 0.5
     temperature: float = 1.0
+    warm_up: int = 1
+    units: str = "published"
+    jacobian_weight: float = 44.0
+    nsr_eps: float = 1.0
+    nsr_weight: float = 1.0
+    label_smoothing: float = 0.1
+    trades_beta: float = 6.0
     augment: bool = True
+    precision: str = "float32"
+    craft_precision: str = "float32"
 
     def __post_init__(self) -> None:
         defense(self.defense)
-        _require(self.preset in PRESETS, "preset", self.preset, f"one of {', '.join(PRESETS)}")
+        _one_of("preset", self.preset, tuple(PRESETS))
+        _one_of("optimizer", self.optimizer, ("adam", "adamw"))
+        _one_of("schedule", self.schedule, ("constant", "one-cycle"))
+        _one_of("crafting", self.crafting, CRAFTING)
+        _one_of("kernels", self.kernels, KERNELS)
+        _one_of("units", self.units, tuple(UNITS))
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("craft-precision", self.craft_precision, PRECISIONS)
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         _require(self.batch >= 2, "batch", self.batch, "at least 2 (batch normalisation)")
         _require(self.learning_rate > 0, "learning-rate", self.learning_rate, "above 0")
-        _require(self.weight_decay >= 0, "weight-decay", self.weight_decay, "at least 0")
-        _require(self.optimizer in ("adam", "adamw"), "optimizer", self.optimizer, "adam or adamw")
-        _require(self.schedule in ("constant", "one-cycle"), "schedule", self.schedule, "constant or one-cycle")
-        _require(self.eps >= 0, "eps", self.eps, "at least 0 microvolts")
-        _require(self.alpha >= 0, "alpha", self.alpha, "at least 0 microvolts")
-        _require(self.steps >= 0 and self.smooth_steps >= 0, "steps", (self.steps, self.smooth_steps), "at least 0")
-        _require(self.kernels in KERNELS, "kernels", self.kernels, f"one of {', '.join(KERNELS)}")
-        _require(0 <= self.mix <= 1, "mix", self.mix, "between 0 and 1")
         _require(0 < self.temperature < math.inf, "temperature", self.temperature, "above 0")
+        _require(0 <= self.mix <= 1, "mix", self.mix, "between 0 and 1")
+        _require(0 <= self.label_smoothing < 1, "label-smoothing", self.label_smoothing, "between 0 and 1")
         _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number of at most 63 bit, at least 0")
+        for name in _NOT_NEGATIVE:
+            _require(getattr(self, name) >= 0, name.replace("_", "-"), getattr(self, name), "at least 0")
 
     def to_dict(self) -> dict[str, Any]:
         """Field name to value, ready for JSON."""
         return asdict(self)
 
-    def teacher(self) -> "TrainConfig | None":
-        """The settings of the run whose soft labels this one learns from."""
-        name = defense(self.defense).teacher
-        return None if name is None else replace(self, defense=name)
+    def deciding(self) -> dict[str, Any]:
+        """The fields that decide the weights; those that this defence never reads are left out."""
+        idle: set[str] = set()
+        if not self.crafts:
+            idle |= _CRAFT_FIELDS | {"craft_precision"}
+        idle |= _IDLE_IN[self.crafting]
+        if not self.row.adversarial or self.row.objective == "trades":
+            idle |= {"mix"}
+        for objective, own in _OBJECTIVE_FIELDS.items():
+            if self.row.objective != objective:
+                idle |= own
+        if self.row.objective not in _REGULARIZED:
+            idle |= {"warm_up", "units"}
+        if not self.row.smooth_labels:
+            idle |= {"label_smoothing"}
+        kept = {name: value for name, value in self.to_dict().items() if name not in idle}
+        return {**kept, "epochs": self.stage_epochs, "start_epochs": 0 if self.is_start else self.start_epochs}
+
+    @property
+    def row(self) -> Defense:
+        """The defence's row."""
+        return defense(self.defense)
+
+    @property
+    def is_start(self) -> bool:
+        """Whether this stage is the undefended network that the others of its preset start from."""
+        return self.defense == "none" and self.start_epochs > 0
+
+    @property
+    def stage_epochs(self) -> int:
+        """Epochs of this very stage."""
+        return self.start_epochs if self.is_start else self.epochs * self.row.rounds
 
     @property
     def crafts(self) -> bool:
         """Whether any adversarial record is made."""
-        return defense(self.defense).adversarial and self.mix > 0
+        return self.row.adversarial and (self.mix > 0 or self.row.objective == "trades")
 
-    @property
-    def forward_units(self) -> int:
-        """Cost of this stage alone a record: forward 1, backward to the input 1, full backward 2, over all epochs."""
-        craft = 2 * (self.steps + self.smooth_steps) if self.crafts else 0
-        return self.epochs * (craft + 3 * (2 if self.crafts else 1))
+    def teacher(self) -> "TrainConfig | None":
+        """The settings of the run whose soft labels this one learns from."""
+        return None if self.row.teacher is None else replace(self, defense=self.row.teacher)
 
+    def start(self) -> "TrainConfig | None":
+        """The settings of the run whose weights this one starts from."""
+        return replace(self, defense="none") if self.start_epochs > 0 and not self.is_start else None
+
+
+_CRAFT_FIELDS = {"crafting", "eps", "alpha", "steps", "smooth_steps", "noise", "kernels"}
+_IDLE_IN = {"sap": {"noise"}, "single-step": {"alpha", "steps", "smooth_steps"}}
+_OBJECTIVE_FIELDS = {
+    "jacobian": {"jacobian_weight"},
+    "noise-to-signal": {"nsr_eps", "nsr_weight"},
+    "trades": {"trades_beta"},
+}
+_REGULARIZED = ("jacobian", "noise-to-signal")
+_NOT_NEGATIVE = (
+    "start_epochs",
+    "weight_decay",
+    "eps",
+    "alpha",
+    "steps",
+    "smooth_steps",
+    "noise",
+    "warm_up",
+    "jacobian_weight",
+    "nsr_eps",
+    "nsr_weight",
+    "trades_beta",
+)
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {},
+    "fast": {"precision": "auto"},
+    "lite": {
+        "epochs": 10,
+        "start_epochs": 100,
+        "learning_rate": 1e-3,
+        "crafting": "sap",
+        "eps": 10.0,
+        "alpha": 1.0,
+        "steps": 5,
+        "smooth_steps": 5,
+        "precision": "auto",
+        "craft_precision": "auto",
+    },
     "paper": {
         "epochs": 100,
         "batch": 16,
@@ -92,18 +190,36 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
         "weight_decay": 0.0,
         "schedule": "constant",
+        "crafting": "sap",
         "eps": 10.0,
         "alpha": 1.0,
         "steps": 5,
         "smooth_steps": 5,
+        "warm_up": 10,
         "augment": False,
     },
 }
-"""What each preset sets over the defaults. `fast` is for a laptop's processor; `paper` follows the ADT paper."""
+"""What each preset sets over the defaults.
+
+`paper` follows the ADT paper. `lite` keeps its attack and fine-tunes an undefended network instead of starting afresh
+(Jeddi et al. 2020, arXiv 2012.13628). `fast` crafts in a single step from a noisy start.
+"""
+
+UNITS: dict[str, dict[str, Any]] = {
+    "published": {"jacobian_weight": 44.0, "nsr_eps": 1.0},
+    "corrected": {"jacobian_weight": 1.0, "nsr_eps": 10.0},
+}
+"""What `units` sets where the option itself is not given.
+
+The weight 44 and the noise of 1 were published for ecg scaled to [-1, 1] (Ma & Liang 2020); per microvolt both are
+about a thousand times weaker.
+"""
 
 
 def make_config(**options: Any) -> TrainConfig:
     """A TrainConfig from a preset and the options given; an option that is None leaves the preset's value.
+
+    A precision of `auto` becomes bf16 where this machine computes it faster than float32.
 
     Raises InputError for an unknown option or a value out of range.
     """
@@ -113,8 +229,13 @@ def make_config(**options: Any) -> TrainConfig:
         raise InputError(f"{unknown[0]}: no such training option; choose from {', '.join(types)}")
     for name, value in given.items():
         given[name] = _typed(name, value, types[name])
-    preset = given.get("preset", TrainConfig.preset)
-    return TrainConfig(**{**PRESETS.get(preset, {}), **given})
+    preset = PRESETS.get(given.get("preset", TrainConfig.preset), {})
+    units = UNITS.get(given.get("units", TrainConfig.units), {})
+    merged = {**units, **preset, **given}
+    for name in ("precision", "craft_precision"):
+        if merged.get(name) == "auto":
+            merged[name] = "bf16" if has_fast_bfloat16() else "float32"
+    return TrainConfig(**merged)
 
 
 def _typed(name: str, value: Any, kind: Any) -> Any:
@@ -129,6 +250,10 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
         needed = {str: "text", bool: "true or false", int: "a whole number", float: "a finite number"}[kind]
         raise InputError(f"{name} = {value!r}: {needed} needed")
     return float(value) if kind is float else value
+
+
+def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    _require(value in known, option, value, f"one of {', '.join(known)}")
 
 
 def _require(holds: bool, option: str, value: object, needed: str) -> None:

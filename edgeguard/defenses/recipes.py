@@ -12,25 +12,39 @@ class Defense:
     Attributes:
         adversarial: train on clean and adversarial records (ADT paper, eq. 6) or on clean ones only.
         teacher: the defence whose finished network gives the soft labels; None trains on hard labels.
+        objective: name in `edgeguard.defenses.objectives.OBJECTIVES` of the loss of one step.
+        smooth_labels: hard labels are mixed with the uniform distribution (Szegedy et al. 2016).
+        rounds: how many times the preset's epochs this stage is given.
     """
 
-    adversarial: bool
+    adversarial: bool = False
     teacher: str | None = None
+    objective: str = "cross-entropy"
+    smooth_labels: bool = False
+    rounds: int = 1
 
 
 DEFENSES: dict[str, Defense] = {
-    "none": Defense(adversarial=False),
+    "none": Defense(),
+    "jr": Defense(objective="jacobian"),
+    "nsr": Defense(objective="noise-to-signal"),
+    "dd": Defense(teacher="none"),
     "at": Defense(adversarial=True),
+    "init-adt": Defense(teacher="at"),
+    "dist-adt": Defense(adversarial=True, teacher="none"),
     "adt": Defense(adversarial=True, teacher="at"),
+    "at-long": Defense(adversarial=True, rounds=2),
+    "at-smooth": Defense(adversarial=True, smooth_labels=True),
+    "trades": Defense(adversarial=True, objective="trades"),
 }
+"""The eight defences that the ADT paper compares (its sections 3 and 4), then three controls that it lacks:
 
-PLANNED = ("jr", "nsr", "dd", "init-adt", "dist-adt", "at-long", "at-smooth", "trades")
-"""Named in the command line's contract, not trained by this version."""
+adversarial training with as many updates as ADT has, with smoothed labels, and TRADES (Zhang et al. 2019).
+"""
 
 
 def defense(name: str) -> Defense:
     """The row of that name; InputError lists the names there are."""
     if name not in DEFENSES:
-        known = "not in this version" if name in PLANNED else "unknown"
-        raise InputError(f"--defense {name}: {known}; choose {', '.join(DEFENSES)}")
+        raise InputError(f"--defense {name}: unknown; choose {', '.join(DEFENSES)}")
     return DEFENSES[name]

@@ -2,8 +2,10 @@
 
 import json
 import platform
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,19 @@ import torch
 from torch import Tensor
 
 import edgeguard
-from edgeguard.defenses import checkpoint
+from edgeguard.defenses import checkpoint, distributed
 from edgeguard.defenses.batches import Records
+from edgeguard.defenses.budget import Plan
 from edgeguard.defenses.config import TrainConfig
+from edgeguard.defenses.cost import forward_units, gradient_steps
+from edgeguard.defenses.runs import Shelf, is_same, is_whole, vacant
 from edgeguard.defenses.trainer import Fitted, Judge, fit, logits_of
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split, oversample
 from edgeguard.errors import InputError
 from edgeguard.models.registry import build
 from edgeguard.models.run import CONFIG, METRICS, SPLIT, WEIGHTS, Run, is_finished, is_run, load_run, save_tensors
-from edgeguard.runtime.files import read_json, write_bytes, write_json
+from edgeguard.runtime.files import read_json, sha256_file, write_bytes, write_json
 
 LOG = "log.jsonl"
 _SCHEMA = "edgeguard.run/1"
@@ -34,7 +39,9 @@ class Job:
     Attributes:
         origin: the options that named data and split, as given, so that the config repeats them.
         fixed_test: whether the test part was named by the user; its names then stand in the config.
+        teacher: the finished run that gives the soft labels; None finds it beside the run, or trains it.
         resume: go on with an unfinished run in the folder.
+        plan: of the time that this training and those before it have; None sets no end.
         say: receives one line for people now and then.
     """
 
@@ -46,7 +53,9 @@ class Job:
     judge: Judge
     origin: dict[str, Any] = field(default_factory=dict)
     fixed_test: bool = False
+    teacher: Path | None = None
     resume: bool = False
+    plan: Plan | None = None
     say: Callable[[str], None] = print
 
 
@@ -59,22 +68,24 @@ def default_folder(config: TrainConfig, root: Path = Path("runs")) -> Path:
 def train(job: Job) -> Path:
     """Train the job's defence, after its teacher, and return the run folder.
 
-    A finished teacher of the same settings and data beside the run is taken; else it is trained there first.
+    A finished teacher of the same settings and data beside the run is taken; else it is trained there first. Of several
+    processes the first alone decides where to train, and writes; all must see the folder.
 
     Raises InputError when the folder holds another run, or an unfinished one and `resume` is not set.
     """
     # A network that cannot be built is refused before anything is written or a teacher trained.
     build(job.config.arch, classes=len(job.dataset.classes), window=job.dataset.window, seed=job.config.seed)
     settings = run_config(job)
-    if finished := _claim(job, settings):
+    if finished := distributed.from_main(partial(_claim, job, settings)):
         return finished
-    soft_labels, teacher = None, None
-    if (teacher_config := job.config.teacher()) is not None:
-        teacher = _teacher(job, teacher_config)
+    start = _needed(job, "start", job.config.start())
+    teacher = _given_teacher(job) if job.teacher else _needed(job, "teacher", job.config.teacher())
+    deadline = job.plan.deadline(job.config, time.monotonic()) if job.plan else None
+    soft_labels = None
+    if teacher:
         soft_labels = soft_label_table(teacher, job.dataset, job.config.temperature, job.device)
-        settings["teacher"] = {"defense": teacher_config.defense, "weights_sha256": teacher.weights_sha256}
-    write_json(job.out / CONFIG, settings)
-    write_json(job.out / SPLIT, job.split.names(job.dataset))
+    settings |= {"start": _named(start), "teacher": _named(teacher)}
+    distributed.from_main(partial(_begin, job, settings))
     fitted = fit(
         job.config,
         job.dataset,
@@ -83,9 +94,13 @@ def train(job: Job) -> Path:
         device=job.device,
         judge=job.judge,
         soft_labels=soft_labels,
+        initial=start.model.state_dict() if start else None,
+        deadline=deadline,
         title=f"{job.config.defense} {job.config.arch}",
     )
-    _finish(job, fitted, teacher)
+    if not fitted.log:
+        raise InputError(f"{job.out}: the budget was over before the first step; add --resume and a larger --budget")
+    distributed.from_main(partial(_finish, job, fitted, start, teacher))
     return job.out
 
 
@@ -108,6 +123,7 @@ def run_config(job: Job) -> dict[str, Any]:
             "fingerprint": job.dataset.fingerprint,
         },
         "split": {"seed": job.split.seed, "fractions": list(job.split.fractions), "test_records": test},
+        "start": None,
         "teacher": None,
         "versions": {
             "edgeguard": edgeguard.__version__,
@@ -116,6 +132,27 @@ def run_config(job: Job) -> dict[str, Any]:
             "python": platform.python_version(),
         },
     }
+
+
+def finished_ancestor(job: Job, role: str, config: TrainConfig, shelf: Shelf) -> Path | None:
+    """A finished run beside the job's, to start from or learn from: the one it began with, else one not cut short.
+
+    Args:
+        role: `start` or `teacher`.
+        config: the settings of that run.
+    """
+    same = shelf.same(run_config(replace(job, config=config)))
+    if job.resume and is_run(job.out) and (began := read_json(job.out / CONFIG).get(role)):
+        for run in same:
+            if sha256_file(run / WEIGHTS) == began["weights_sha256"]:
+                return run
+    return next((run for run in same if is_whole(run)), None)
+
+
+def ancestor_folder(job: Job, config: TrainConfig) -> Path:
+    """Where a run that the job needs is trained."""
+    wanted = run_config(replace(job, config=config))
+    return vacant(default_folder(config, job.out.parent), wanted, reserved=job.out)
 
 
 def soft_label_table(teacher: Run, dataset: Dataset, temperature: float, device: torch.device) -> Tensor:
@@ -132,10 +169,10 @@ def _claim(job: Job, settings: dict[str, Any]) -> Path | None:
     """The folder itself when it already holds this very run, finished; InputError when it holds anything else."""
     out = job.out
     if not is_run(out):
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(map(_is_foreign, out.iterdir()))):
             raise InputError(f"{out}: exists and is no run; choose another --out")
         return None
-    same = _identity(read_json(out / CONFIG)) == _identity(settings)
+    same = is_same(out, settings)
     if is_finished(out):
         if job.resume and same:
             return out
@@ -149,55 +186,106 @@ def _claim(job: Job, settings: dict[str, Any]) -> Path | None:
     return None
 
 
-def _teacher(job: Job, config: TrainConfig) -> Run:
-    wanted = replace(job, config=config, out=default_folder(config, job.out.parent))
-    identity = _identity(run_config(wanted))
-    for entry in sorted(job.out.parent.glob(f"*/{CONFIG}")):
-        if is_finished(entry.parent) and _identity(read_json(entry)) == identity:
-            job.say(f"teacher: {entry.parent} (finished, same data and settings)")
-            return load_run(entry.parent)
-    wanted = replace(wanted, out=_vacant(wanted.out, identity, reserved=job.out))
-    job.say(f"teacher: training {config.defense} first, in {wanted.out}")
+def _is_foreign(entry: Path) -> bool:
+    """Whether something in a folder without config is not what a kill in the middle of writing the config leaves."""
+    return not entry.name.startswith(f".{CONFIG}.")
+
+
+def _needed(job: Job, role: str, config: TrainConfig | None) -> Run | None:
+    """The run that this one starts from or learns from: a finished one beside it, else trained now."""
+    if config is None:
+        return None
+    found = distributed.from_main(lambda: finished_ancestor(job, role, config, Shelf(job.out.parent)))
+    if found:
+        job.say(f"{role}: {found} (finished, same data and settings)")
+        return load_run(found)
+    wanted = replace(job, config=config, out=distributed.from_main(partial(ancestor_folder, job, config)))
+    job.say(f"{role}: training {config.defense} first, in {wanted.out}")
     return load_run(train(wanted))
 
 
-def _vacant(folder: Path, identity: str, *, reserved: Path) -> Path:
-    """The folder, or with a number behind it where it is reserved or holds a run of another identity."""
-    number, candidate = 1, folder
-    while candidate == reserved or (is_run(candidate) and _identity(read_json(candidate / CONFIG)) != identity):
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate
+def _given_teacher(job: Job) -> Run:
+    """The teacher that the user named; InputError where it cannot teach this run."""
+    assert job.teacher is not None
+    if job.config.row.teacher is None:
+        raise InputError(f"--teacher {job.teacher}: {job.config.defense} learns from none; leave the option out")
+    run = load_run(job.teacher)
+    settings = run_config(job)
+    for field_ in ("arch", "classes", "window"):
+        if run.config[field_] != settings[field_]:
+            raise InputError(
+                f"--teacher {job.teacher}: its {field_} is {run.config[field_]}, this run's {settings[field_]}; "
+                "name another, or leave the option out"
+            )
+    # Soft labels of a network that was fitted to other parts would carry test records into training.
+    if (run.config["data"]["fingerprint"], run.config["split"]) != (
+        settings["data"]["fingerprint"],
+        settings["split"],
+    ):
+        raise InputError(
+            f"--teacher {job.teacher}: trained on other data or parts; name another, or leave the option out"
+        )
+    return run
 
 
-def _identity(config: Any) -> str:
-    """The parts of a config that decide the weights."""
-    try:
-        parts = [config[key] for key in ("classes", "window", "split")] + [config["data"]["fingerprint"]]
-        parts.append({f.name: config["options"][f.name] for f in fields(TrainConfig)})
-    except (KeyError, TypeError):
-        return ""
-    return json.dumps(parts, sort_keys=True)
+def _begin(job: Job, settings: dict[str, Any]) -> None:
+    """Write what the folder's run is, before its first step."""
+    _same_ancestors(job.out / CONFIG, settings)
+    write_json(job.out / CONFIG, settings)
+    write_json(job.out / SPLIT, job.split.names(job.dataset))
 
 
-def _finish(job: Job, fitted: Fitted, teacher: Run | None) -> None:
+def _same_ancestors(path: Path, settings: dict[str, Any]) -> None:
+    """InputError where an unfinished run began with another teacher or start."""
+    if not path.is_file():
+        return
+    began = read_json(path)
+    for role in ("start", "teacher"):
+        if began.get(role) != settings[role]:
+            raise InputError(f"{path}: the unfinished run has another {role}; put it back, or choose another --out")
+
+
+def _named(run: Run | None) -> dict[str, str] | None:
+    return {"defense": run.config["defense"], "weights_sha256": run.weights_sha256} if run else None
+
+
+def _finish(job: Job, fitted: Fitted, start: Run | None, teacher: Run | None) -> None:
     lines = "".join(json.dumps(entry) + "\n" for entry in fitted.log)
     write_bytes(job.out / LOG, lines.encode())
     save_tensors(job.out / WEIGHTS, fitted.model.state_dict())
     earlier: dict[str, Any] = {"epochs": [], "seconds": 0.0, "gradient_evaluations": 0, "forward_units": 0}
-    if teacher:
+    # A teacher that is the start itself is accounted for as the start.
+    if teacher and _named(teacher) != _named(start):
         earlier = read_json(teacher.path / METRICS)
+    done = _whole(sum(entry.get("share", 1) for entry in fitted.log))
+    taken_back = sum(len(entry.get("alarms", ())) for entry in fitted.log)
     items = len(oversample(job.dataset, job.split.train))
-    crafted = (job.config.steps + job.config.smooth_steps) * items * job.config.epochs if job.config.crafts else 0
-    write_json(
-        job.out / METRICS,
-        {
-            "parameters": sum(p.numel() for p in fitted.model.parameters()),
-            "epochs": [*earlier["epochs"], job.config.epochs],
-            "seconds": round(earlier["seconds"] + sum(entry["seconds"] for entry in fitted.log), 1),
-            "gradient_evaluations": earlier["gradient_evaluations"] + crafted,
-            "forward_units": earlier["forward_units"] + job.config.forward_units,
-            "validation": fitted.log[-1]["validation"],
-        },
-    )
+    crafted = gradient_steps(job.config) * items * (done + taken_back)
+    units = _units(job.config, done + taken_back, len(job.dataset.classes))
+    metrics = {
+        "parameters": sum(p.numel() for p in fitted.model.parameters()),
+        "epochs": [*earlier["epochs"], done],
+        "seconds": round(earlier["seconds"] + sum(entry["seconds"] for entry in fitted.log), 1),
+        "gradient_evaluations": earlier["gradient_evaluations"] + round(crafted),
+        "forward_units": _whole(earlier["forward_units"] + units),
+        "validation": fitted.log[-1]["validation"],
+    }
+    if start:
+        before = read_json(start.path / METRICS)
+        metrics["start"] = {name: before[name] for name in ("epochs", "seconds", "forward_units")}
+    if job.plan:
+        metrics["budget"] = job.plan.report(time.monotonic())
+    write_json(job.out / METRICS, metrics)
     checkpoint.remove(job.out)
+
+
+def _units(config: TrainConfig, epochs: float, classes: int) -> float:
+    """Forward units a record of so many epochs of a stage, the last of which may be cut short."""
+    plain = forward_units(replace(config, warm_up=config.stage_epochs), classes=classes) / config.stage_epochs
+    regularized = forward_units(replace(config, warm_up=0), classes=classes) / config.stage_epochs
+    return plain * epochs + (regularized - plain) * max(0, epochs - config.warm_up)
+
+
+def _whole(number: float) -> float:
+    """To two decimals, and an integer where it is one."""
+    return int(number) if number == int(number) else round(number, 2)

@@ -1,8 +1,9 @@
 """The training loop of one stage: batches, crafting, loss, step, validation, checkpoint."""
 
+import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
-from edgeguard.attacks.gradient import sap
-from edgeguard.attacks.losses import cross_entropy
-from edgeguard.defenses import checkpoint
-from edgeguard.defenses.batches import Records, augment, epoch_order, steps_per_epoch
+from edgeguard.defenses import checkpoint, distributed
+from edgeguard.defenses.batches import Records, draw_epoch, epoch_order, steps_per_epoch
 from edgeguard.defenses.config import TrainConfig
+from edgeguard.defenses.crafting import backed_off
+from edgeguard.defenses.objectives import OBJECTIVES, Batch
+from edgeguard.defenses.precision import multiplying_in
+from edgeguard.defenses.watchdog import alarm, watchdog
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split, oversample
 from edgeguard.errors import InputError
@@ -27,6 +31,7 @@ Judge = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 """(labels [N], predicted [N]) to scores such as {"accuracy": .85, "f1": .78}."""
 
 _INITIAL_SHARE, _WARM_UP = 1 / 25, 0.3
+_CRAFTING, _DROPOUT = 0, 1
 
 
 @dataclass(frozen=True)
@@ -46,54 +51,170 @@ def fit(
     device: torch.device,
     judge: Judge,
     soft_labels: Tensor | None = None,
+    initial: dict[str, Tensor] | None = None,
+    deadline: float | None = None,
     title: str = "",
 ) -> Fitted:
     """Train one stage, going on from the run's checkpoint where there is one; the last epoch's weights count.
+
+    Of several processes (`edgeguard.defenses.distributed`) the first judges, saves and shows progress, the others wait
+    for it; all read the run folder. Dropout apart, what comes out does not depend on their number, but for rounding.
 
     Args:
         run: folder for checkpoints, one an epoch.
         judge: scores the validation part after every epoch.
         soft_labels: float32 [N, C], a row a record of the data set; None trains on hard labels.
+        initial: weights to start from; None draws them from the seed.
+        deadline: moment of `time.monotonic` at which training stops, in the middle of an epoch if need be.
         title: of the progress bar.
     """
     seed = config.seed if soft_labels is None else student_seed(config.seed)
     records = Records(dataset, device)
-    targets = records.labels if soft_labels is None else soft_labels.to(device)
     model = build(config.arch, classes=len(dataset.classes), window=dataset.window, seed=seed).to(device)
+    model = distributed.synchronised(model, device)
+    if initial is not None:
+        model.load_state_dict(initial)
     optimizer = _optimizer(config, model)
+    stage = _Stage(
+        config,
+        records,
+        _targets(config, records, len(dataset.classes), soft_labels),
+        oversample(dataset, split.train),
+        seed,
+        deadline,
+    )
+    stage.check()
     log = checkpoint.restore(run, model, optimizer)
-    items = oversample(dataset, split.train)
-    per_epoch = steps_per_epoch(len(items), config.batch)
-    total = per_epoch * config.epochs
+    step = distributed.replicated(_Step(model))
+    guard = watchdog(config, records, dataset.labels, split.validation)
+    alarms: list[str] = []
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        tqdm(total=total, initial=per_epoch * len(log), desc=title, unit="step", dynamic_ncols=True) as bar,
+        _bar(stage, title, epochs=len(log)) as bar,
     ):
-        for epoch in range(len(log), config.epochs):
-            began = time.perf_counter()
-            torch.manual_seed(_seed(seed, epoch))
-            draws = torch.Generator().manual_seed(_seed(seed, epoch) + 1)
-            running = torch.zeros((), device=device)
-            for number, index in enumerate(epoch_order(items, config.batch, seed, epoch)):
-                ecg, mask, _ = records.take(index)
-                if config.augment:
-                    ecg, mask = augment(ecg, mask, dataset.sampling_rate, draws)
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(config, epoch * per_epoch + number, total)
-                target = targets[torch.as_tensor(index, device=device)]
-                running += _step(config, model, optimizer, ecg, mask, target)
-                bar.update()
-            loss = running.item() / per_epoch
+        began = time.perf_counter()
+        # Late or not, a stage has a first epoch, if only a step of it: a network that nothing taught is of no use.
+        while len(log) < config.stage_epochs and not (log and stage.is_late):
+            epoch = len(log)
+            backed = len(alarms) + (log[-1].get("backed_off", 0) if log else 0)
+            settings = backed_off(config, backed)
+            before = _snapshot(model, optimizer) if guard else None
+            loss, part = _epoch(stage, settings, step, optimizer, epoch, bar)
             if not math.isfinite(loss):
                 raise InputError(f"{run}: the loss is not finite in epoch {epoch + 1}; lower --learning-rate")
-            scores = judge(dataset.labels[split.validation], predict(model, records, split.validation))
-            seconds = round(time.perf_counter() - began, 3)
-            log.append({"epoch": epoch + 1, "loss": round(loss, 6), "seconds": seconds, "validation": scores})
-            checkpoint.save(run, model, optimizer, log)
+            entry: dict[str, Any] = {"epoch": epoch + 1, "loss": round(loss, 6)}
+            if part < 1:
+                entry["share"] = round(part, 4)
+            if guard and before:
+                seen = distributed.from_main(partial(guard.look, model))
+                reason = alarm(log[-1]["watchdog"] if log else None, seen)
+                if reason and settings.crafting == "single-step":
+                    alarms.append(reason)
+                    _rewind(model, optimizer, before)
+                    if distributed.is_main():
+                        bar.write(f"{title}: epoch {epoch + 1} is taken back, crafting made gentler: {reason}")
+                    bar.update(stage.per_epoch * epoch - bar.n)
+                    continue
+                entry |= {"watchdog": seen, "backed_off": backed, "alarms": alarms}
+                alarms = []
+            entry["validation"] = distributed.from_main(
+                lambda: judge(dataset.labels[split.validation], predict(model, records, split.validation))
+            )
+            entry["seconds"] = round(time.perf_counter() - began, 3)
+            began = time.perf_counter()
+            log.append(entry)
+            distributed.from_main(partial(checkpoint.save, run, model, optimizer, log))
             bar.set_postfix_str(
-                f"epoch {epoch + 1}, validation accuracy {scores['accuracy']:.3f} f1 {scores['f1']:.3f}"
+                "epoch {epoch}, validation accuracy {accuracy:.3f} f1 {f1:.3f}".format(**entry, **entry["validation"])
             )
     return Fitted(model.eval(), log)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What stays the same from epoch to epoch."""
+
+    config: TrainConfig
+    records: Records
+    targets: Tensor
+    items: np.ndarray
+    seed: int
+    deadline: float | None
+
+    @property
+    def per_epoch(self) -> int:
+        return steps_per_epoch(len(self.items), self.config.batch, least=distributed.least_batch())
+
+    @property
+    def total(self) -> int:
+        return self.per_epoch * self.config.stage_epochs
+
+    @property
+    def is_late(self) -> bool:
+        """The first process's clock decides for all."""
+        return self.deadline is not None and distributed.from_main(partial(_has_passed, self.deadline))
+
+    def check(self) -> None:
+        """InputError where a whole batch has too few records for the processes to share."""
+        smallest, needed = min(self.config.batch, len(self.items)), distributed.least_batch()
+        if distributed.world_size() > 1 and smallest < needed:
+            raise InputError(
+                f"--batch {self.config.batch}: {distributed.world_size()} processes need {needed} records in a batch, "
+                f"not {smallest}; start fewer processes"
+            )
+
+    def batches(self, epoch: int) -> Iterator[tuple[Batch, torch.Generator]]:
+        """This process's share of every batch of the epoch, and the draws of its crafting.
+
+        All that is random follows seed, epoch and step: order and augmentation are drawn before the first batch.
+        """
+        order = list(epoch_order(self.items, self.config.batch, self.seed, epoch, least=distributed.least_batch()))
+        drawn = draw_epoch(
+            self.records, np.concatenate(order), augment=self.config.augment, seed=self.seed, epoch=epoch
+        )
+        device, window = self.records.device, self.records.window
+        draws = torch.Generator(device)
+        for step, (rows, shift, gain) in enumerate(drawn.batches(self.config.batch)):
+            own = distributed.share(len(rows))
+            draws.manual_seed(_seed(self.seed, epoch, _CRAFTING, step))
+            # The records before this process's have their draws too, so that a record's do not depend on the sharing.
+            torch.rand(own.start * window, generator=draws, device=device)
+            ecg, mask, _ = self.records.take(rows[own], shift[own], gain[own])
+            yield Batch(ecg, mask, self.targets[rows[own].to(device, non_blocking=True)]), draws
+
+
+class _Step(nn.Module):
+    """The objective as a module that holds the network: crafting, regulariser and all are one forward of it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, settings: TrainConfig, batch: Batch, regularized: bool, draws: torch.Generator) -> Tensor:
+        return OBJECTIVES[settings.row.objective](settings, self.model, batch, regularized, draws)
+
+
+def _epoch(
+    stage: _Stage, settings: TrainConfig, step: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, bar: Any
+) -> tuple[float, float]:
+    """One pass over the items, or less where the deadline cuts it short; the mean loss, and the part that was done."""
+    torch.manual_seed(_seed(stage.seed, epoch, _DROPOUT, distributed.rank()))
+    running, steps = torch.zeros((), device=stage.records.device), 0
+    step.train()
+    for batch, draws in stage.batches(epoch):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(settings, epoch * stage.per_epoch + steps, stage.total)
+        loss = step(settings, batch, epoch >= settings.warm_up, draws)
+        optimizer.zero_grad(set_to_none=True)
+        with multiplying_in(settings.precision):
+            loss.backward()
+        optimizer.step()
+        running += loss.detach()
+        steps += 1
+        bar.update()
+        if stage.is_late:
+            break
+    return running.item() / steps, steps / stage.per_epoch
 
 
 def student_seed(seed: int) -> int:
@@ -133,44 +254,39 @@ def predict(model: nn.Module, records: Records, index: np.ndarray) -> np.ndarray
     return logits_of(model, records, index).argmax(1).cpu().numpy()
 
 
-def _step(
-    config: TrainConfig,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    ecg: Tensor,
-    mask: Tensor,
-    target: Tensor,
-) -> Tensor:
-    loss_of = partial(cross_entropy, temperature=config.temperature)
-    model.train()
-    if config.crafts:
-        attacked = sap(
-            model,
-            ecg,
-            target,
-            mask,
-            eps=config.eps,
-            alpha=config.alpha,
-            steps=config.steps,
-            smooth_steps=config.smooth_steps,
-            kernels=config.kernels,
-            loss=loss_of,
-        )
-        # One forward for both halves: one set of batch statistics, the mixture that is used at test.
-        clean, adversarial = model(torch.cat([ecg, attacked])).chunk(2)
-        loss = (1 - config.mix) * loss_of(clean, target).mean() + config.mix * loss_of(adversarial, target).mean()
-    else:
-        loss = loss_of(model(ecg), target).mean()
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
+def _targets(config: TrainConfig, records: Records, classes: int, soft_labels: Tensor | None) -> Tensor:
+    """What each record of the data set teaches: int64 [N], or probabilities float32 [N, C]."""
+    if soft_labels is not None:
+        return soft_labels.to(records.device)
+    if not config.row.smooth_labels:
+        return records.labels
+    certain = F.one_hot(records.labels, classes).float()
+    return (1 - config.label_smoothing) * certain + config.label_smoothing / classes
+
+
+def _snapshot(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+    return copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+
+
+def _rewind(model: nn.Module, optimizer: torch.optim.Optimizer, before: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    model.load_state_dict(before[0])
+    optimizer.load_state_dict(before[1])
 
 
 def _optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
-    return kind(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    return kind(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
-def _seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+def _bar(stage: _Stage, title: str, *, epochs: int) -> Any:
+    """Progress in steps, the first process's, with so many epochs behind it."""
+    done, silent = stage.per_epoch * epochs, not distributed.is_main()
+    return tqdm(total=stage.total, initial=done, desc=title, unit="step", dynamic_ncols=True, disable=silent)
+
+
+def _has_passed(deadline: float) -> bool:
+    return time.monotonic() > deadline
+
+
+def _seed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1)[0])

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from edgeguard.cli import train as train_command
+from edgeguard.defenses.config import make_config
+from edgeguard.defenses.cost import forward_units
 from edgeguard.evaluation import metrics
 
 Call = Callable[..., Result]
@@ -90,12 +93,57 @@ def test_people_get_a_table(train: Call):
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["run", "runs/none-cli_network-make-fast-s0"]
     assert "132 parameters" in result.stdout and lines[-1].endswith("edgeguard export --int8")
+    # Two epochs of a training pass alone.
+    assert "cost        6 forward units a record (1/867 of the ADT paper's 5,200), " in result.stdout
+
+
+def test_the_papers_cost_is_that_of_its_two_stages():
+    paper = make_config(defense="adt", preset="paper")
+    teacher = paper.teacher()
+    assert teacher and forward_units(paper) + forward_units(teacher) == train_command._PAPER_UNITS
+    assert train_command._units(5200) == "5,200 forward units a record (1.0 times the ADT paper's 5,200)"
+    assert train_command._units(520) == "520 forward units a record (1/10 of the ADT paper's 5,200)"
+    assert train_command._units(10_400).endswith("(2.0 times the ADT paper's 5,200)")
+
+
+def test_a_start_is_told_beside_the_cost(train: Call, only_json: OnlyJson):
+    options = ("--defense", "at", "--preset", "lite", "--epochs", 1, "--start-epochs", 2, "--steps", 1)
+    result = train(*options)
+    assert result.exit_code == 0
+    # One epoch with six crafting steps, after two epochs of a training pass alone.
+    assert "cost        18 forward units a record (1/289 of the ADT paper's 5,200), " in result.stdout
+    assert ", after a start of 6 forward units, " in result.stdout
+
+
+def test_a_budget_is_told(train: Call, only_json: OnlyJson):
+    result = train("--defense", "none", "--preset", "fast", "--budget", "1h", "--json")
+    report = only_json(result)
+    budget = report["budget"]
+    assert set(budget) == {"seconds", "forecast", "picked", "spent"} and budget["seconds"] == 3600
+    assert budget["picked"] == {"preset": "fast", "epochs": 2, "start_epochs": 0}
+    assert 0 < budget["spent"] < 3600 and 0 < budget["forecast"] < 3600
+    assert json.loads(Path(report["run"], "metrics.json").read_text())["budget"] == budget
+    told = [line for line in result.stderr.splitlines() if line.startswith(("budget ", "measured: "))]
+    assert told[0].startswith("budget 1h00m: picked fast, 2 epochs a stage: forecast ") and told[1].endswith(
+        "ms a step of none"
+    )
+    again = only_json(train("--defense", "none", "--preset", "fast", "--json"))
+    assert weights(Path(again["run"]).name) == weights(Path(report["run"]).name)
+
+
+def test_a_budget_names_the_folder_after_the_preset_it_picks(edgeguard: Call, waves: Path, only_json: OnlyJson):
+    short = ("--arch", "cli_network:make", "--device", "cpu", "--data", waves, "--epochs", 1)
+    report = only_json(edgeguard("train", *short, "--defense", "none", "--budget", "1h", "--json"))
+    assert (report["run"], report["preset"]) == ("runs/none-cli_network-make-paper-s0", "paper")
+    options = json.loads(Path(report["run"], "config.json").read_text())["options"]
+    assert (options["preset"], options["epochs"], options["batch"]) == ("paper", 1, 16)
+    assert "budget" not in options
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--eps", "-1"], "--eps -1.0: at least 0 microvolts needed"),
+        (["--eps", "-1"], "--eps -1.0: at least 0 needed"),
         (["--eps", "nan"], "eps = nan: a finite number needed"),
         (["--temperature", "0"], "--temperature 0.0: above 0 needed"),
         (["--mix", "2"], "--mix 2.0: between 0 and 1 needed"),
@@ -105,9 +153,12 @@ def test_people_get_a_table(train: Call):
         (["--seed", "-1"], "--seed -1"),
         (["--split-seed", "-1"], "--split-seed -1: at least 0 needed"),
         (["--kernels", "nest"], "--kernels nest: one of nest25, zip5 needed"),
-        (["--defense", "trust"], "--defense trust: unknown; choose none, at, adt"),
-        (["--defense", "dd"], "--defense dd: not in this version; choose none, at, adt"),
-        (["--preset", "slow"], "--preset slow: one of fast, paper needed"),
+        (["--defense", "trust"], "--defense trust: unknown; choose none, jr, nsr, dd, at, init-adt, dist-adt, adt, "),
+        (["--preset", "slow"], "--preset slow: one of fast, lite, paper needed"),
+        (["--budget", "0"], "--budget 0: a time above zero such as 90s, 30m or 1h30m needed"),
+        (["--budget", "-5m"], "--budget -5m: a time above zero"),
+        (["--budget", "soon"], "--budget soon: a time above zero"),
+        (["--budget", "0.000001s"], "--budget 1e-06s: over before the first step of every stage"),
         (["--arch", "edge-x"], "--arch edge-x: unknown; choose edge-m, edge-s, cnn13 or module:factory"),
         (["--arch", "cli_missing:make"], "--arch cli_missing:make: cannot be imported"),
         (["--arch", "cli_network:nobody"], "--arch cli_network:nobody: cannot be imported"),

@@ -1,15 +1,20 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeguard.defenses.batches import Records, augment, epoch_order, steps_per_epoch
-from edgeguard.ecg.dataset import Dataset
+from edgeguard.defenses import batches
+from edgeguard.defenses.batches import Records, draw_epoch, epoch_order, steps_per_epoch
+from edgeguard.ecg.dataset import Dataset, build
+from edgeguard.ecg.record import Record
+
+CPU = torch.device("cpu")
 
 
 def test_records_on_a_device_are_those_of_the_data_set(dataset: Dataset):
     index = np.array([5, 0, 5, 47])
-    ecg, mask, labels = Records(dataset, torch.device("cpu")).take(index)
+    ecg, mask, labels = Records(dataset, CPU).take(index)
     for taken, expected in zip((ecg, mask, labels), dataset.batch(index), strict=True):
         np.testing.assert_array_equal(taken.numpy(), expected)
         assert taken.numpy().dtype == expected.dtype
@@ -40,31 +45,65 @@ def test_the_order_follows_seed_and_epoch():
     assert len({tuple(order(*each)) for each in [(0, 0), (0, 1), (1, 0), (1, 1)]}) == 4
 
 
-def test_augmentation_turns_and_scales_each_record_with_its_padding():
-    rng = np.random.default_rng(0)
-    ecg = torch.from_numpy(rng.normal(0, 100, (40, 1, 90))).float()
-    mask = torch.ones(40, 1, 90, dtype=torch.bool)
-    mask[:, :, :11] = False
-    ecg *= mask
-    original = ecg.clone()
-    out, valid = augment(ecg, mask, 20.0, torch.Generator().manual_seed(0))
-    assert torch.equal(ecg, original)
-    shifts, gains = [], []
-    for row in range(40):
-        assert not out[row][~valid[row]].any()
-        shift = next(s for s in range(-20, 21) if torch.equal(torch.roll(mask[row], s, -1), valid[row]))
-        turned = torch.roll(ecg[row], shift, -1)
-        gain = float((out[row] * turned).sum() / (turned * turned).sum())
-        torch.testing.assert_close(out[row], turned * gain, rtol=1e-5, atol=1e-3)
-        shifts.append(shift)
-        gains.append(gain)
-    assert min(shifts) < -10 and max(shifts) > 10 and len(set(shifts)) > 15
-    assert 0.7 <= min(gains) < 0.8 and 1.3 < max(gains) <= 1.4
+def test_augmentation_turns_and_scales_each_record_with_its_padding(dataset: Dataset):
+    records, index = Records(dataset, CPU), np.arange(len(dataset))
+    ecg, mask, labels = records.take(index)
+    drawn = draw_epoch(records, index, augment=True, seed=0, epoch=0)
+    out, valid, same_labels = records.take(drawn.order, drawn.shift, drawn.gain)
+    assert torch.equal(labels, same_labels)
+    for row, (shift, gain) in enumerate(zip(drawn.shift.tolist(), drawn.gain, strict=True)):
+        assert torch.equal(out[row], torch.roll(ecg[row], shift, -1) * gain)
+        assert torch.equal(valid[row], torch.roll(mask[row], shift, -1))
+    again, _, _ = records.take(index)
+    assert torch.equal(again, ecg)
 
 
-def test_augmentation_follows_its_generator_alone():
-    ecg, mask = torch.randn(4, 1, 60), torch.ones(4, 1, 60, dtype=torch.bool)
-    state = torch.get_rng_state()
-    first, second, other = (augment(ecg, mask, 20.0, torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2))
-    assert torch.equal(first, second) and not torch.equal(first, other)
-    assert torch.equal(torch.get_rng_state(), state)
+@pytest.mark.parametrize("window", [40, 240, 700])
+def test_a_turn_of_any_length_goes_round(window: int):
+    """Also where a second, 300 samples, is several windows long."""
+    rng = np.random.default_rng(window)
+    rows = [rng.integers(-900, 900, length).astype(np.float32) for length in (window, window // 2, window + 9)]
+    noise = build("noise", [Record(f"R{i}", row, label="N") for i, row in enumerate(rows)], window=window)
+    records = Records(noise, CPU)
+    ecg, mask, _ = records.take(np.arange(3))
+    for shift in (-300, -299, -window, -1, 0, 1, window // 2, window, 299, 300):
+        if abs(shift) <= 300:
+            turned, valid, _ = records.take(np.arange(3), torch.full((3,), shift))
+            assert torch.equal(turned, torch.roll(ecg, shift, -1))
+            assert torch.equal(valid, torch.roll(mask, shift, -1))
+
+
+def test_shifts_and_gains_fill_their_ranges(dataset: Dataset):
+    records = Records(dataset, CPU)
+    drawn = draw_epoch(records, np.zeros(4000, np.int64), augment=True, seed=0, epoch=0)
+    assert (drawn.shift.min(), drawn.shift.max()) == (-300, 300)
+    assert 0.7 <= drawn.gain.min() < 0.71 and 1.39 < drawn.gain.max() <= 1.4
+    assert abs(drawn.shift.double().mean()) < 10 and abs(drawn.gain.mean() - 1.05) < 0.01
+    assert drawn.gain.dtype == torch.float32
+
+
+def test_augmentation_follows_seed_and_epoch_alone(dataset: Dataset):
+    records, order = Records(dataset, CPU), np.arange(30)
+
+    def shifts(seed: int, epoch: int) -> list[int]:
+        return draw_epoch(records, order, augment=True, seed=seed, epoch=epoch).shift.tolist()
+
+    assert shifts(0, 0) == shifts(0, 0)
+    assert len({tuple(shifts(*each)) for each in [(0, 0), (0, 1), (1, 0), (1, 1)]}) == 4
+    plain = draw_epoch(records, order, augment=False, seed=0, epoch=0)
+    assert not plain.shift.any() and plain.gain.eq(1).all()
+
+
+def test_batches_keep_each_item_with_its_draws(dataset: Dataset):
+    drawn = draw_epoch(Records(dataset, CPU), np.arange(10) * 3, augment=True, seed=0, epoch=0)
+    parts = list(drawn.batches(4))
+    assert [len(order) for order, _, _ in parts] == [4, 4, 2]
+    for whole, pieces in zip((drawn.order, drawn.shift, drawn.gain), zip(*parts, strict=True), strict=True):
+        assert torch.equal(torch.cat(pieces), whole)
+
+
+@pytest.mark.parametrize(("free", "home"), [(100_000, "cuda"), (10_000, "cpu")])
+def test_records_stay_on_the_host_where_the_device_has_no_room(monkeypatch: pytest.MonkeyPatch, free: int, home: str):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**9))
+    assert batches._home(40_000, torch.device("cuda")).type == home
+    assert batches._home(40_000, CPU) == CPU

@@ -1,13 +1,31 @@
-import errno
-import os
-from pathlib import Path
+"""Nothing that stops a training, not even SIGKILL, costs more than an epoch, nor a bit of the result."""
 
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
+from edgeguard.cli import main
 from edgeguard.defenses import checkpoint
+from edgeguard.defenses.train import Job, train
 from edgeguard.errors import InputError
+from edgeguard.evaluation.metrics import scores
+from edgeguard.models.run import CONFIG, METRICS, SPLIT, WEIGHTS, is_finished
 
 Pair = tuple[nn.Module, torch.optim.Optimizer]
 
@@ -120,3 +138,222 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
     restored = fresh(1)
     assert checkpoint.restore(tmp_path, *restored) == [{"epoch": 1}]
     assert all(torch.equal(value, state[name]) for name, value in restored[0].state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def two_epochs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pair]:
+    """A folder of two checkpoints, and the pair as it was at the first."""
+    folder = tmp_path_factory.mktemp("two")
+    trained(folder, 2)
+    return folder, trained(tmp_path_factory.mktemp("one"), 1)
+
+
+def cut(path: Path, share: float) -> None:
+    """The file, from its end on, without at least a byte; a share of 0 leaves nothing."""
+    content = path.read_bytes().rstrip()
+    path.write_bytes(content[: int(share * (len(content) - 1))])
+
+
+@example(share=0.0, ending=".safetensors")
+@example(share=1.0, ending=".safetensors")
+@example(share=0.0, ending=".json")
+@example(share=1.0, ending=".json")
+@given(share=st.floats(0, 1), ending=st.sampled_from([".json", ".safetensors"]))
+@settings(max_examples=40, deadline=None)
+def test_a_checkpoint_cut_anywhere_is_passed_over(two_epochs: tuple[Path, Pair], share: float, ending: str):
+    run, before = two_epochs
+    newest = run / checkpoint.FOLDER / f"epoch-0002{ending}"
+    whole = newest.read_bytes()
+    try:
+        cut(newest, share)
+        restored = fresh(1)
+        assert checkpoint.restore(run, *restored) == [{"epoch": 1}]
+        assert same(before[0], restored[0])
+    finally:
+        newest.write_bytes(whole)
+
+
+MakeJob = Callable[..., Job]
+
+
+@pytest.fixture(scope="module")
+def whole_and_killed(tmp_path_factory: pytest.TempPathFactory, make_job_in: MakeJob) -> tuple[Path, Path]:
+    """An uninterrupted run of four epochs, and one that ended in the validation of the last."""
+    folder = tmp_path_factory.mktemp("runs")
+    left = [4]
+
+    def killed(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return scores(labels, predicted, 4)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(make_job_in(folder / "killed", defense="at", epochs=4, job_judge=killed))
+    return train(make_job_in(folder / "whole", defense="at", epochs=4)), folder / "killed"
+
+
+@pytest.mark.parametrize("ending", [".json", ".safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.002, 0.1, 0.5, 0.9, 1.0])
+def test_a_run_whose_newest_checkpoint_was_cut_ends_in_the_same_bytes(
+    whole_and_killed: tuple[Path, Path], make_job_in: MakeJob, tmp_path: Path, share: float, ending: str
+):
+    whole, killed = whole_and_killed
+    shutil.copytree(killed, tmp_path / "run")
+    assert files(tmp_path / "run")[-2:] == ["epoch-0003.json", "epoch-0003.safetensors"]
+    cut(tmp_path / "run" / checkpoint.FOLDER / f"epoch-0003{ending}", share)
+    epochs: list[int] = []
+
+    def judge(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+        epochs.append(1)
+        return scores(labels, predicted, 4)
+
+    train(make_job_in(tmp_path / "run", defense="at", epochs=4, job_judge=judge, job_resume=True))
+    assert len(epochs) == 2  # the third again, and the fourth
+    assert (tmp_path / "run" / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+
+
+def test_a_run_without_a_whole_checkpoint_begins_again(
+    whole_and_killed: tuple[Path, Path], make_job_in: MakeJob, tmp_path: Path
+):
+    whole, killed = whole_and_killed
+    shutil.copytree(killed, tmp_path / "run")
+    for path in (tmp_path / "run" / checkpoint.FOLDER).glob("*.safetensors"):
+        cut(path, 0.5)
+    train(make_job_in(tmp_path / "run", defense="at", epochs=4, job_resume=True))
+    assert (tmp_path / "run" / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+
+
+KILLER = """
+import json, os, signal, sys
+from pathlib import Path
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from conftest import make_dataset, register_networks, short_job
+from edgeguard.defenses.train import train
+
+def dying(function, call, after):
+    left = [call]
+    def counted(*args, **options):
+        left[0] -= 1
+        if left[0] == 0 and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*args, **options)
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return counted
+
+def arm(place, call):
+    if place == "step":
+        register_optimizer_step_post_hook(dying(lambda *_: None, call, True))
+    else:
+        setattr(os, place, dying(getattr(os, place), call, place == "replace"))
+
+def forked(job, moment=None):
+    child = os.fork()
+    if child == 0:
+        try:
+            if moment:
+                arm(*moment)
+            train(job)
+            os._exit(0)
+        except BaseException as error:
+            print(moment, job.out, type(error).__name__, error, file=sys.stderr)
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+torch.set_num_threads(1)
+torch.optim.AdamW([torch.zeros(1)])  # imports half of torch, once for all children
+register_networks()
+dataset = make_dataset()
+results = []
+for root, options, place, call in json.loads(sys.argv[1]):
+    out = Path(root) / "run"
+    killed = forked(short_job(out, dataset, **options), (place, call))
+    results.append([killed, forked(short_job(out, dataset, job_resume=True, **options))])
+print(json.dumps(results))
+"""
+"""Trains in children that kill themselves at a moment, each then resumed by another child."""
+
+AT = {"defense": "at", "epochs": 3, "crafting": "single-step"}
+"""Two steps an epoch; eleven writes: config, split, two a checkpoint, then log, weights, metrics."""
+
+ADT = {"defense": "adt", "epochs": 2}
+"""Nine writes of the teacher, nine of the student."""
+
+MOMENTS: list[tuple[dict[str, Any], str, int]] = [
+    *[(AT, "step", call) for call in (1, 4)],  # in the middle of the first epoch, and at the end of the second
+    # In every kind of write, where the file is there under a temporary name; and after it, under its own.
+    *[(AT, place, call) for place in ("fsync", "replace") for call in (1, 2, 3, 4, 8, 9, 10, 11)],
+    (AT, "unlink", 9),  # the first deletion but for temporary names: tensors of the oldest checkpoint
+    (AT, "unlink", 10),  # its log
+    *[(ADT, "step", call) for call in (3, 7)],
+    *[(ADT, "fsync", call) for call in (8, 10, 18)],
+    *[(ADT, "replace", call) for call in (9, 10)],
+]
+"""(options, what is counted, the call in or after which SIGKILL comes)."""
+
+
+def python(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    """A Python process of one thread that finds the modules beside it and in this folder."""
+    path = os.pathsep.join([str(cwd), str(Path(__file__).parent)])
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_killed_at_any_moment_and_resumed_a_run_ends_in_the_same_bytes(make_job_in: MakeJob, tmp_path: Path):
+    whole = {name: tmp_path / "whole" / name for name in ("at", "adt")}
+    for options in (AT, ADT):
+        train(make_job_in(whole[options["defense"]] / "run", **options))
+    folders = [tmp_path / f"{options['defense']}-{place}-{call}" for options, place, call in MOMENTS]
+    jobs = [[str(folder), *moment] for folder, moment in zip(folders, MOMENTS, strict=True)]
+    process = python("-c", KILLER, json.dumps(jobs), cwd=tmp_path)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    ends = {folder.name: end for folder, end in zip(folders, json.loads(out), strict=True)}
+    wrong = {name: end for name, end in ends.items() if end != [-signal.SIGKILL, 0]}
+    assert not wrong, [line for line in err.splitlines() if "Error" in line]
+    for folder, (options, _, _) in zip(folders, MOMENTS, strict=True):
+        for run in whole[options["defense"]].iterdir():
+            again = folder / run.name
+            assert is_finished(again), folder.name
+            for name in (WEIGHTS, CONFIG, SPLIT):
+                assert (again / name).read_bytes() == (run / name).read_bytes(), (folder.name, name)
+            epochs = [json.loads((path / METRICS).read_text())["epochs"] for path in (again, run)]
+            assert epochs[0] == epochs[1], folder.name
+
+
+def test_the_command_killed_from_outside_goes_on_with_resume(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As a user would: `kill -9` once a checkpoint is there, then the same command with --resume."""
+    shutil.copytree(workplace, tmp_path, dirs_exist_ok=True)
+    options = ("train", "--defense", "none", "--device", "cpu", "--arch", "own_network:make", "--epochs", "25")
+    command = ("-c", "from edgeguard.cli import main; main()", *options, "--data", "waves", "--out")
+    killed = python(*command, "runs/killed", cwd=tmp_path)
+    first = tmp_path / "runs" / "killed" / checkpoint.FOLDER / "epoch-0003.json"
+    while not first.exists() and killed.poll() is None:
+        time.sleep(0.002)
+    killed.kill()
+    _, err = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, err
+    assert not is_finished(tmp_path / "runs" / "killed")
+    resumed = python(*command, "runs/killed", "--resume", cwd=tmp_path)
+    _, err = resumed.communicate()
+    assert resumed.returncode == 0, err
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    result = CliRunner().invoke(main, [*options, "--data", "waves", "--out", "runs/whole"])
+    assert result.exit_code == 0, result.output
+    weights = [Path("runs", name, WEIGHTS).read_bytes() for name in ("killed", "whole")]
+    assert weights[0] == weights[1]

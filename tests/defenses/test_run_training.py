@@ -3,21 +3,30 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 
+from edgeguard.cli import main
 from edgeguard.defenses.checkpoint import FOLDER
 from edgeguard.defenses.config import make_config
+from edgeguard.defenses.cost import forward_units
+from edgeguard.defenses.objectives import OBJECTIVES, Batch
+from edgeguard.defenses.recipes import DEFENSES
 from edgeguard.defenses.train import LOG, SPLIT, Job, default_folder, run_config, soft_label_table, train
+from edgeguard.defenses.trainer import student_seed
 from edgeguard.ecg.dataset import Dataset
-from edgeguard.ecg.split import split, split_from
+from edgeguard.ecg.split import oversample, split, split_from
 from edgeguard.errors import InputError
 from edgeguard.evaluation.metrics import scores
+from edgeguard.models.registry import build as build_network
 from edgeguard.models.run import CONFIG, METRICS, WEIGHTS, is_finished, load_run
 
 MakeJob = Callable[..., Job]
@@ -89,14 +98,159 @@ def test_the_teacher_of_adt_is_the_at_run(job: MakeJob, tmp_path: Path):
     assert metrics["gradient_evaluations"] == 2 * (2 * (2 + 2) * items)  # stages, epochs, steps, records
 
 
-def test_the_second_stage_leaves_the_teacher_alone(job: MakeJob):
-    at = train(job("at", defense="at"))
-    before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in at.iterdir()}
-    adt = train(job("adt", defense="adt"))
-    assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in at.iterdir()} == before
-    config = json.loads((adt / CONFIG).read_text())
-    assert config["teacher"] == {"defense": "at", "weights_sha256": load_run(at).weights_sha256}
-    assert sorted(p.name for p in at.parent.iterdir()) == ["adt", "at"]
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file below a folder: its bytes, and when they were written."""
+    return {
+        str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()
+    }
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_every_defence_trains(job: MakeJob, dataset: Dataset, defense: str):
+    made = job(defense=defense, epochs=2, warm_up=1)
+    model = load_run(train(made)).model
+    seed = student_seed(0) if DEFENSES[defense].teacher else 0
+    untrained = build_network(made.config.arch, seed=seed, window=dataset.window).state_dict()
+    for name, value in model.state_dict().items():
+        assert value.isfinite().all(), name
+        assert not torch.equal(value, untrained[name]), name
+    log = [json.loads(line) for line in (made.out / LOG).read_text().splitlines()]
+    assert len(log) == made.config.stage_epochs == (4 if defense == "at-long" else 2)
+    metrics = json.loads((made.out / METRICS).read_text())
+    assert metrics["epochs"] == ([2] if DEFENSES[defense].teacher else []) + [len(log)]
+    stages = [made.config, *([made.config.teacher()] if made.config.teacher() else [])]
+    assert metrics["forward_units"] == sum(map(forward_units, stages))
+
+
+def test_adt_without_an_adversarial_half_is_distillation_bit_for_bit(job: MakeJob, tmp_path: Path):
+    """c = 0, both stages: the teacher of ADT is then that of DD, the student DD's."""
+    options = dict(mix=0.0, temperature=2.0)
+    adt, dist, dd = (train(job(f"{name}/run", defense=name, **options)) for name in ("adt", "dist-adt", "dd"))
+    assert weights(adt) == weights(dist) == weights(dd)
+    teachers = [tmp_path / "runs" / name for name in ("adt/at", "dist-adt/none", "dd/none")]
+    assert len({weights(Path(f"{teacher}-tiny_networks-dropout-fast-s0")) for teacher in teachers}) == 1
+    assert weights(train(job("other/run", defense="adt", temperature=2.0))) != weights(adt)
+
+
+@pytest.mark.parametrize(("teacher", "students"), [("none", ("dd", "dist-adt")), ("at", ("init-adt", "adt"))])
+def test_students_of_one_seed_share_their_teacher(job: MakeJob, teacher: str, students: tuple[str, str]):
+    said: list[str] = []
+    for name in students:
+        train(job(name, defense=name, seed=3, job_say=said.append))
+    folder = f"{teacher}-tiny_networks-dropout-fast-s3"
+    root = job().out.parent
+    assert sorted(p.name for p in root.iterdir()) == sorted([*students, folder])
+    assert len(said) == 2
+    assert f"training {teacher} first" in said[0] and folder in said[0]
+    assert "finished, same data and settings" in said[1] and folder in said[1]
+    named = [json.loads((root / name / CONFIG).read_text())["teacher"] for name in students]
+    assert named[0] == named[1] == {"defense": teacher, "weights_sha256": load_run(root / folder).weights_sha256}
+    train(job("other", defense=students[0], seed=4))
+    assert (root / folder.replace("s3", "s4")).is_dir()
+
+
+@pytest.mark.parametrize("student", [name for name, row in DEFENSES.items() if row.teacher])
+def test_the_second_stage_leaves_the_teacher_alone(job: MakeJob, student: str):
+    teacher = DEFENSES[student].teacher
+    first = train(job("first", defense=teacher))
+    before = contents(first)
+    second = train(job("second", defense=student))
+    assert contents(first) == before
+    config = json.loads((second / CONFIG).read_text())
+    assert config["teacher"] == {"defense": teacher, "weights_sha256": load_run(first).weights_sha256}
+    assert sorted(p.name for p in first.parent.iterdir()) == ["first", "second"]
+
+
+def test_a_teacher_that_is_named_is_taken_whatever_its_settings(job: MakeJob, dataset: Dataset):
+    teacher = train(job("short", defense="none", epochs=1, seed=9))
+    before = contents(teacher)
+    student = train(job("student", defense="adt", job_teacher=teacher))
+    assert contents(teacher) == before
+    assert json.loads((student / CONFIG).read_text())["teacher"]["weights_sha256"] == load_run(teacher).weights_sha256
+    assert json.loads((student / METRICS).read_text())["epochs"] == [1, 2]
+    assert sorted(p.name for p in student.parent.iterdir()) == ["short", "student"]
+
+
+def test_what_all_start_from_is_trained_once_and_its_weights_are_taken(job: MakeJob, monkeypatch: pytest.MonkeyPatch):
+    from edgeguard.defenses import train as module
+
+    fit, given = module.fit, {}
+
+    def spy(config: Any, *args: Any, **options: Any) -> Any:
+        given[config.defense, options["soft_labels"] is not None] = options["initial"]
+        return fit(config, *args, **options)
+
+    monkeypatch.setattr(module, "fit", spy)
+    said: list[str] = []
+    adt = train(job("adt", defense="adt", epochs=1, start_epochs=3, job_say=said.append))
+    trades = train(job("trades", defense="trades", epochs=1, start_epochs=3, job_say=said.append))
+    start = adt.with_name("none-tiny_networks-dropout-fast-s0")
+    trained = load_run(start).model.state_dict()
+    assert given.pop(("none", False)) is None
+    assert set(given) == {("at", False), ("adt", True), ("trades", False)}
+    for initial in given.values():
+        assert all(torch.equal(value, trained[name]) for name, value in initial.items())
+    assert len([line for line in said if "training none first" in line]) == 1
+    sha = load_run(start).weights_sha256
+    for run in (adt, trades):
+        assert json.loads((run / CONFIG).read_text())["start"] == {"defense": "none", "weights_sha256": sha}
+
+    costs = {run: json.loads((run / METRICS).read_text()) for run in (start, adt, trades)}
+    assert (costs[start]["epochs"], costs[start]["forward_units"]) == ([3], 9)
+    assert "start" not in costs[start]
+    # Four steps of crafting, two units each; two records of three: 14 an epoch, for TRADES 15.
+    assert (costs[adt]["epochs"], costs[adt]["forward_units"]) == ([1, 1], 28)
+    assert (costs[trades]["epochs"], costs[trades]["forward_units"]) == ([1], 15)
+    for run in (adt, trades):
+        assert costs[run]["start"] == {name: costs[start][name] for name in ("epochs", "seconds", "forward_units")}
+
+
+def test_a_start_is_an_undefended_training_of_its_own_length(job: MakeJob):
+    train(job("at", defense="at", epochs=1, start_epochs=3))
+    start = job().out.with_name("none-tiny_networks-dropout-fast-s0")
+    assert weights(start) == weights(train(job("../alone/none", epochs=3)))
+
+
+def test_a_run_whose_start_changed_under_it_does_not_go_on(job: MakeJob):
+    options = dict(defense="at", start_epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(job("at", **options, job_judge=Interrupted(3)))
+    start = job("at").out.with_name("none-tiny_networks-dropout-fast-s0")
+    own = weights(start)
+    (start / WEIGHTS).write_bytes(weights(train(job("other", seed=1))))
+    before = contents(start.parent)
+    with pytest.raises(InputError, match=r"config.json: the unfinished run has another start; put it back"):
+        train(job("at", **options, job_resume=True))
+    assert contents(start.parent) == before
+    (start / WEIGHTS).write_bytes(own)
+    resumed = train(job("at", **options, job_resume=True))
+    assert weights(resumed) == weights(train(job("whole", **options)))
+
+
+def test_copies_of_a_record_learn_one_row_its_own(job: MakeJob, monkeypatch: pytest.MonkeyPatch):
+    """What reaches the loss, batch by batch: oversampled or shuffled, a record's soft label is its row."""
+    seen: list[tuple[bytes, bytes]] = []
+    original = OBJECTIVES["cross-entropy"]
+
+    def spied(config: Any, model: Any, batch: Batch, *rest: Any) -> Any:
+        if config.defense == "adt":
+            seen.extend(
+                (e.numpy().tobytes(), t.numpy().tobytes()) for e, t in zip(batch.ecg, batch.target, strict=True)
+            )
+        return original(config, model, batch, *rest)
+
+    monkeypatch.setitem(OBJECTIVES, "cross-entropy", spied)
+    made = job("adt", defense="adt", augment=False, temperature=2.0)
+    train(made)
+    teacher = load_run(made.out.with_name(default_folder(made.config.teacher()).name))
+    table = soft_label_table(teacher, made.dataset, 2.0, torch.device("cpu")).numpy()
+    windows = made.dataset.batch(np.arange(len(made.dataset)))[0]
+    row_of = {window.tobytes(): row.tobytes() for window, row in zip(windows, table, strict=True)}
+    assert len(row_of) == len(set(row_of.values())) == 48
+    assert all(row_of[ecg] == target for ecg, target in seen)
+    train_part = set(made.split.train.tolist())
+    assert {ecg for ecg, _ in seen} == {windows[i].tobytes() for i in train_part}
+    assert len(seen) == 2 * len(oversample(made.dataset, made.split.train)) > 2 * len(train_part)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 5.0])
@@ -192,18 +346,27 @@ def test_a_stage_killed_in_its_teacher_goes_on_there(job: MakeJob):
 
 @pytest.mark.parametrize(
     "change",
-    [{"epochs": 4}, {"seed": 1}, {"eps": 3.0}, {"defense": "at"}, {"augment": False}, {"batch": 16}],
+    [{"epochs": 4}, {"seed": 1}, {"eps": 3.0}, {"defense": "none"}, {"augment": False}, {"batch": 16}],
 )
 def test_another_setting_cannot_resume(job: MakeJob, change: dict):
+    shared = {"defense": "at", "epochs": 3}
+    with pytest.raises(KeyboardInterrupt):
+        train(job(**shared, job_judge=Interrupted(2)))
+    before = contents(job().out)
+    with pytest.raises(InputError, match=r"config.json: the unfinished run has other settings or data"):
+        train(job(**{**shared, "job_resume": True, **change}))
+    assert contents(job().out) == before
+
+
+def test_a_setting_that_the_defence_never_reads_resumes(job: MakeJob):
+    whole = train(job("whole", epochs=3))
     with pytest.raises(KeyboardInterrupt):
         train(job(epochs=3, job_judge=Interrupted(2)))
-    with pytest.raises(InputError, match=r"config.json: the unfinished run has other settings or data"):
-        train(job(**{"epochs": 3, "job_resume": True, **change}))
+    train(job(epochs=3, job_resume=True, eps=3.0, mix=0.1, trades_beta=1.0))
+    assert weights(job().out) == weights(whole)
 
 
 def test_other_data_or_another_split_cannot_resume(job: MakeJob, dataset: Dataset):
-    from dataclasses import replace
-
     with pytest.raises(KeyboardInterrupt):
         train(job(epochs=3, job_judge=Interrupted(2)))
     other = replace(dataset, fingerprint="0" * 64)
@@ -290,3 +453,141 @@ def test_a_fixed_test_part_stands_in_the_config(job: MakeJob, dataset: Dataset):
 def test_a_folder_is_named_after_what_it_holds():
     config = make_config(defense="at", arch="some.module:net", seed=4, preset="paper")
     assert default_folder(config) == Path("runs/at-some.module-net-paper-s4")
+
+
+def edgeguard(*arguments: object) -> Result:
+    """`edgeguard ARGUMENTS`."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def command(*options: object, data: object = "waves") -> tuple[object, ...]:
+    """A short `edgeguard train`; options given later win."""
+    short = ("--arch", "own_network:make", "--epochs", 2, "--device", "cpu", "--crafting", "sap", "--steps", 1)
+    return "train", *short, "--data", data, *options
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, call: int, *options: object) -> None:
+    """A training that Ctrl-C ends in the validation of that number, counted from 1 over all its stages."""
+    judge = Interrupted(call)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "edgeguard.evaluation.metrics.scores", lambda labels, predicted, classes: judge(labels, predicted)
+        )
+        assert edgeguard(*command(*options)).exit_code == 130
+
+
+@pytest.fixture(scope="module")
+def furnished(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workplace with finished runs that could teach, and unfinished ones; read only."""
+    folder = tmp_path_factory.mktemp("furnished")
+    shutil.copytree(workplace, folder, dirs_exist_ok=True)
+    shutil.copytree(folder / "waves", folder / "other_waves")
+    change_data(folder / "other_waves")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        none = ("--defense", "none", "--out")
+        for options in (
+            command(*none, "runs/none"),
+            command(*none, "runs/wider", "--arch", "own_network:wider"),
+            command(*none, "runs/other_data", data="other_waves"),
+            command(*none, "runs/other_parts", "--split-seed", 3),
+            command(*none, "runs/other_seed", "--seed", 3),
+        ):
+            result = edgeguard(*options)
+            assert result.exit_code == 0, result.output
+        interrupted(patch, 2, *none, "runs/unfinished", "--seed", 5)
+        interrupted(patch, 2, "--defense", "dd", "--out", "runs/student")
+    assert not is_finished(folder / "runs" / "student")
+    assert len(list((folder / "runs").iterdir())) == 7
+    return folder
+
+
+@pytest.fixture
+def here(furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the furnished workplace to work in."""
+    shutil.copytree(furnished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def change_data(folder: Path) -> None:
+    """One sample of one record moves by a microvolt."""
+    record = folder / "W07.mat"
+    content = bytearray(record.read_bytes())
+    content[-2] ^= 1
+    record.write_bytes(content)
+
+
+def refused(here: Path, *options: object) -> str:
+    """The one line of a training that is refused with exit code 2 and leaves every file as it was."""
+    before = contents(here)
+    result = edgeguard(*command(*options))
+    assert result.exit_code == 2, result.output
+    assert contents(here) == before
+    assert result.stdout == "" and "Traceback" not in result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("edgeguard: ")]
+    assert len(lines) == 1 and result.stderr.rstrip().endswith(lines[0])
+    return lines[0]
+
+
+DD = ("--defense", "dd", "--out", "runs/new")
+STUDENT = ("--defense", "dd", "--out", "runs/student", "--resume")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((*DD, "--temperature", 0), "--temperature 0.0: above 0 needed"),
+        ((*DD, "--temperature", "-1"), "--temperature -1.0: above 0 needed"),
+        ((*STUDENT, "--temperature", 0), "--temperature 0.0: above 0 needed"),
+        (("--defense", "trust", "--out", "runs/new"), "--defense trust: unknown; choose none, jr, nsr, dd, at"),
+        ((*DD, "--teacher", "runs/wider"), "--teacher runs/wider: its arch is own_network:wider, this run's own_"),
+        ((*DD, "--teacher", "runs/other_data"), "--teacher runs/other_data: trained on other data or parts"),
+        ((*DD, "--teacher", "runs/other_parts"), "--teacher runs/other_parts: trained on other data or parts"),
+        ((*DD, "--teacher", "runs/unfinished"), "runs/unfinished: weights.safetensors is missing; finish the run"),
+        ((*DD, "--teacher", "waves"), "waves: no run folder (config.json is missing); make one with edgeguard train"),
+        ((*DD, "--teacher", "nowhere"), "nowhere: no run folder (config.json is missing)"),
+        (
+            ("--defense", "at", "--teacher", "runs/none", "--out", "runs/new"),
+            "--teacher runs/none: at learns from none",
+        ),
+        ((*STUDENT, "--teacher", "runs/other_seed"), "the unfinished run has another teacher; put it back"),
+        ((*STUDENT, "--teacher", "runs/wider"), "--teacher runs/wider: its arch is own_network:wider"),
+        ((*STUDENT, "--temperature", 2), "runs/student/config.json: the unfinished run has other settings or data"),
+        (
+            (*STUDENT, "--data", "other_waves"),
+            "runs/student/config.json: the unfinished run has other settings or data",
+        ),
+        ((*STUDENT, "--split-seed", 3), "runs/student/config.json: the unfinished run has other settings or data"),
+        ((*DD[:2], "--out", "runs/student"), "runs/student: holds an unfinished run; add --resume to go on"),
+        ((*DD[:2], "--out", "runs/none"), "runs/none: holds a finished run; choose another --out"),
+        ((*DD[:2], "--out", "waves"), "waves: exists and is no run; choose another --out"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_and_overwrites_nothing(here: Path, options: tuple[object, ...], message: str):
+    assert message in refused(here, *options)
+
+
+def test_a_run_whose_data_changed_under_it_does_not_go_on(here: Path):
+    change_data(here / "waves")
+    message = refused(here, *STUDENT)
+    assert "runs/student/config.json: the unfinished run has other settings or data" in message
+
+
+def test_a_run_whose_teacher_changed_under_it_does_not_go_on(here: Path):
+    (here / "runs" / "none" / WEIGHTS).write_bytes(weights(here / "runs" / "other_seed"))
+    assert "runs/student/config.json: the unfinished run has another teacher; put it back" in refused(here, *STUDENT)
+
+
+def test_with_what_it_began_with_the_run_goes_on(here: Path):
+    """Data and teacher as they were; and where the teacher is gone, it is trained again to the same bytes."""
+    teacher = weights(here / "runs" / "none")
+    shutil.rmtree(here / "runs" / "none")
+    result = edgeguard(*command(*STUDENT))
+    assert result.exit_code == 0, result.output
+    assert weights(here / "runs" / "none-own_network-make-fast-s0") == teacher
+    result = edgeguard(*command("--defense", "dd", "--out", "runs/whole"))
+    assert result.exit_code == 0, result.output
+    assert weights(here / "runs" / "student") == weights(here / "runs" / "whole")

@@ -1,0 +1,77 @@
+"""The adversarial half of a training batch, by the attack that the settings name."""
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from edgeguard.attacks.gradient import sap, uniform_start
+from edgeguard.attacks.losses import cross_entropy
+from edgeguard.attacks.single_step import single_step
+from edgeguard.defenses.config import TrainConfig
+from edgeguard.defenses.precision import computing_in
+
+SINGLE_STEP_TRIES = 3
+_SHORTER_STEP, _MORE_NOISE = 0.75, 1.5
+
+
+def craft(
+    config: TrainConfig, model: nn.Module, ecg: Tensor, target: Tensor, mask: Tensor, draws: torch.Generator
+) -> Tensor:
+    """Adversarial ecg [B, 1, T] on the network as it is now, its mode and buffers untouched.
+
+    A single step perturbs every other record smoothly, as SAP does, and the others sample by sample, as PGD does.
+
+    Args:
+        target: int64 [B], or probabilities float32 [B, C]: what the training loss is taken against.
+        draws: of the start's noise, where there is one.
+    """
+    loss = partial(cross_entropy, temperature=config.temperature)
+    low = config.craft_precision == "bf16"
+    with computing_in(config.craft_precision, ecg.device):
+        if config.crafting == "single-step":
+            smooth_rows = torch.arange(len(ecg), device=ecg.device) % 2 == 0
+            return single_step(
+                model,
+                ecg,
+                target,
+                mask,
+                eps=config.eps,
+                noise=config.noise,
+                smooth_rows=smooth_rows,
+                kernels=config.kernels,
+                loss=loss,
+                generator=draws,
+                low_precision=low,
+            )
+        # The divergence that TRADES ascends has no gradient at the record itself.
+        start = uniform_start(ecg, config.alpha, draws) if config.row.objective == "trades" else None
+        return sap(
+            model,
+            ecg,
+            target,
+            mask,
+            eps=config.eps,
+            alpha=config.alpha,
+            steps=config.steps,
+            smooth_steps=config.smooth_steps,
+            kernels=config.kernels,
+            loss=loss,
+            start=start,
+            low_precision=low,
+        )
+
+
+def backed_off(config: TrainConfig, trips: int) -> TrainConfig:
+    """The settings after the watchdog has tripped so many times: a shorter step, more noise, at last two steps of PGD.
+
+    The noise grows in microvolts by half each time while the step shrinks by a quarter (de Jorge et al. 2022: noise
+    is what keeps a single step from catastrophic overfitting).
+    """
+    if trips == 0 or config.crafting != "single-step":
+        return config
+    if trips > SINGLE_STEP_TRIES:
+        return replace(config, crafting="sap", alpha=config.eps / 2, steps=1, smooth_steps=1)
+    eps = config.eps * _SHORTER_STEP**trips
+    return replace(config, eps=eps, noise=config.noise * (_MORE_NOISE / _SHORTER_STEP) ** trips)

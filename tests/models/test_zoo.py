@@ -7,13 +7,25 @@ import numpy as np
 import pytest
 
 import edgeguard.models
+from edgeguard.defenses.recipes import DEFENSES
+from edgeguard.defenses.runs import settings_of
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.ecg.split import split_from
 from edgeguard.models import load_run
 from edgeguard.runtime.session import open_model
 
 ZOO = Path(edgeguard.models.__file__).parent / "zoo"
-NETWORKS = ("none-edge-m", "at-edge-m", "adt-edge-m")
+NETWORKS = sorted(folder.name for folder in ZOO.iterdir() if folder.is_dir())
+TEACHERS = {"dd": "none", "dist-adt": "none", "init-adt": "at", "adt": "at"}
+
+
+def int8_file(name: str) -> Path:
+    (file,) = (ZOO / name).glob("*-int8.onnx")
+    return file
+
+
+def test_every_defence_is_there():
+    assert {*DEFENSES} == {load_run(ZOO / name).config["defense"] for name in NETWORKS}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -22,22 +34,23 @@ def test_a_network_is_whole_and_small(name: str):
     run = load_run(folder)
     assert sum(file.stat().st_size for file in folder.iterdir()) < 1_000_000
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert len(log) == run.config["options"]["epochs"]
+    assert len(log) == settings_of(run.config).stage_epochs
     assert json.loads((folder / "metrics.json").read_text())["validation"] == log[-1]["validation"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_int8_file_is_the_networks(name: str):
     run = load_run(ZOO / name)
-    file = open_model(ZOO / name / f"{name}-int8.onnx")
+    file = open_model(int8_file(name))
     assert file.metadata.parent_sha256 == run.weights_sha256
     assert file.metadata.split == run.config["split"]
 
 
-def test_the_student_learnt_from_the_committed_teacher():
-    assert (
-        load_run(ZOO / "adt-edge-m").config["teacher"]["weights_sha256"] == load_run(ZOO / "at-edge-m").weights_sha256
-    )
+@pytest.mark.parametrize("student", TEACHERS)
+def test_a_student_learnt_from_the_committed_teacher(student: str):
+    taught = load_run(ZOO / f"{student}-edge-m").config["teacher"]
+    teacher = load_run(ZOO / f"{TEACHERS[student]}-edge-m")
+    assert taught == {"defense": TEACHERS[student], "weights_sha256": teacher.weights_sha256}
 
 
 @pytest.mark.real
@@ -52,6 +65,6 @@ def test_the_clean_score_holds_on_the_test_part(name: str, cinc2017: Path):
     assert [dataset.names[i] for i in test] == names["test"]
     stated = json.loads((ZOO / name / "scores.json").read_text())["int8"]
     ecg, _, labels = dataset.batch(test)
-    predicted = open_model(ZOO / name / f"{name}-int8.onnx").labels(ecg)
+    predicted = open_model(int8_file(name)).labels(ecg)
     # Another processor may round a near-tie the other way.
     assert np.mean(predicted == labels) == pytest.approx(stated["attacks"][0]["accuracy"]["value"], abs=0.005)

@@ -1,6 +1,6 @@
-"""Claim: the paper's network of 13 layers trains on a processor too, slowly: its loss falls within a few hundred steps.
+"""Claim: the network of 13 layers of the ADT paper trains on a processor too: its loss falls within a few hundred steps.
 
-    python benchmarks/cnn13_training.py [--steps 320] [--defense none]
+    python benchmarks/cnn13_training.py [--steps 80] [--defense none]
 
 Records of the archive or folder that EDGEGUARD_CINC2017 names, else synthetic ones: 160 of the training part, batches
 of 4, so an epoch is 40 steps. Prints the mean loss of each epoch and the seconds a step. By default two epochs.

@@ -26,10 +26,10 @@ from edgeguard.defenses.objectives import OBJECTIVES, Batch
 from edgeguard.defenses.precision import has_fast_bfloat16
 from edgeguard.ecg.dataset import Dataset, build
 from edgeguard.ecg.synthetic import generate
-from edgeguard.models.registry import build as build_network
+from edgeguard.models.edge import INPUT_SCALE_UV, EdgeNet, edge_m
 
 ARCH = "edge-m"
-RECORDS, BATCH, TURNS = 128, 32, 7
+RECORDS, BATCH, TURNS = 128, 32, 11
 CLAIMED = 2.0
 RECIPES = {
     "clean": {"defense": "none", "preset": "fast"},
@@ -60,8 +60,8 @@ def main() -> None:
             for precision, craft_precision in PRECISIONS
             if default.crafts or precision == craft_precision
         ]
-        model = build_network(ARCH, classes=len(dataset.classes), window=dataset.window, seed=0)
-        steps = [plain_step(copy.deepcopy(model), dataset, default)]
+        model = edge_m(len(dataset.classes))
+        steps = [plain_step(PlainEdgeNet(copy.deepcopy(model)), dataset, default)]
         steps += [our_step(copy.deepcopy(model), dataset, config) for config in configs]
         plain, *rest = take_turns(steps, len(dataset))
         for config, seconds in zip(configs, rest, strict=True):
@@ -94,7 +94,9 @@ def our_step(model: nn.Module, dataset: Dataset, config: TrainConfig) -> Step:
     """What `edgeguard.defenses.trainer.fit` does for each batch, without augmentation; before any regulariser."""
     records = Records(dataset, torch.device("cpu"))
     objective = OBJECTIVES[config.row.objective]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     draws = torch.Generator().manual_seed(0)
     model.train()
 
@@ -105,6 +107,19 @@ def our_step(model: nn.Module, dataset: Dataset, config: TrainConfig) -> Step:
         optimizer.step()
 
     return step
+
+
+class PlainEdgeNet(nn.Module):
+    """The same layers called one after the other, as a network is written first."""
+
+    def __init__(self, network: EdgeNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, ecg: Tensor) -> Tensor:
+        net = self.network
+        x = net.blocks(torch.relu(net.norm(net.stem(ecg / INPUT_SCALE_UV))))
+        return net.head(net.dropout(net.pool(x).flatten(1)))
 
 
 def plain_step(model: nn.Module, dataset: Dataset, config: TrainConfig) -> Step:

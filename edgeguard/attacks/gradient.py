@@ -21,6 +21,18 @@ Forward = Callable[[Tensor], Tensor]
 
 
 @contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode; every module's own mode is put back afterwards."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+@contextmanager
 def crafting(model: nn.Module, device_type: str = "cpu", *, low_precision: bool = False) -> Iterator[Forward]:
     """Eval mode, parameters without gradients, autocast off; all put back afterwards. Yields the network to attack.
 
@@ -30,16 +42,14 @@ def crafting(model: nn.Module, device_type: str = "cpu", *, low_precision: bool 
         device_type: of the ecg, whose autocast is meant.
         low_precision: let the network, and nothing else, follow the autocast that holds outside.
     """
-    training = {module: module.training for module in model.modules()}
     trainable = [p for p in model.parameters() if p.requires_grad]
     reduced = low_precision and torch.is_autocast_enabled(device_type)
     dtype = torch.get_autocast_dtype(device_type)
 
-    model.eval()
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:
-        with torch.autocast(device_type, enabled=False):
+        with eval_mode(model), torch.autocast(device_type, enabled=False):
             # Elsewhere the plain network is as fast: what folding gains is the processor's memory layout.
             network = model.folded() if isinstance(model, EdgeNet) and device_type == "cpu" else model
 
@@ -52,8 +62,6 @@ def crafting(model: nn.Module, device_type: str = "cpu", *, low_precision: bool 
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
-        for module, mode in training.items():
-            module.training = mode
 
 
 def pgd(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgeguard.attacks.gradient import eval_mode
 from edgeguard.attacks.losses import cross_entropy
 from edgeguard.defenses.config import TrainConfig
 from edgeguard.defenses.crafting import craft
@@ -74,10 +75,8 @@ def trades(config: TrainConfig, model: nn.Module, batch: Batch, regularized: boo
 
     Zhang et al. 2019, eq. 5; the attack ascends that divergence too.
     """
-    training = model.training
-    with torch.no_grad():
-        reference = F.softmax(_logits(config, model.eval(), batch.ecg) / config.temperature, 1)
-    model.train(training)
+    with torch.no_grad(), eval_mode(model):
+        reference = F.softmax(_logits(config, model, batch.ecg) / config.temperature, 1)
     attacked = craft(config, model, batch.ecg, reference, batch.mask, draws)
     clean, adversarial = (z / config.temperature for z in _both(config, model, batch.ecg, attacked))
     divergence = F.kl_div(F.log_softmax(adversarial, 1), F.log_softmax(clean, 1), log_target=True, reduction="none")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgeguard.attacks.gradient import eval_mode
 from edgeguard.defenses.distributed import mean, summed
 
 _UNDER_ROOT = 1e-12
@@ -108,15 +109,9 @@ def noise_to_signal(model: nn.Module, ecg: Tensor, labels: Tensor, mask: Tensor,
 
 @contextmanager
 def _deployed(model: nn.Module, ecg: Tensor) -> Iterator[None]:
-    """Eval mode and no autocast; every module's own mode is put back afterwards. Parameters keep their gradients."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.autocast(ecg.device.type, enabled=False):
-            yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
+    """Eval mode and no autocast. Parameters keep their gradients."""
+    with eval_mode(model), torch.autocast(ecg.device.type, enabled=False):
+        yield
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

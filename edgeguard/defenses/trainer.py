@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from edgeguard.attacks.gradient import eval_mode
 from edgeguard.defenses import checkpoint, distributed
 from edgeguard.defenses.batches import Records, draw_epoch, epoch_order, steps_per_epoch
 from edgeguard.defenses.config import TrainConfig
@@ -240,13 +241,8 @@ def learning_rate(config: TrainConfig, step: int, total: int) -> float:
 @torch.no_grad()
 def logits_of(model: nn.Module, records: Records, index: np.ndarray, *, batch: int = 64) -> Tensor:
     """float32 [len(index), C], in eval mode; the model's mode is left as it was."""
-    training = model.training
-    model.eval()
-    try:
-        parts = [model(records.take(index[i : i + batch])[0]) for i in range(0, len(index), batch)]
-    finally:
-        model.train(training)
-    return torch.cat(parts)
+    with eval_mode(model):
+        return torch.cat([model(records.take(index[i : i + batch])[0]) for i in range(0, len(index), batch)])
 
 
 def predict(model: nn.Module, records: Records, index: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgeguard.attacks.gradient import pgd
+from edgeguard.attacks.gradient import eval_mode, pgd
 from edgeguard.attacks.losses import margin
 from edgeguard.defenses.batches import Records
 from edgeguard.defenses.config import TrainConfig
@@ -76,8 +76,5 @@ def alarm(before: dict[str, Any] | None, now: dict[str, float]) -> str | None:
 
 @torch.no_grad()
 def _right(model: nn.Module, ecg: torch.Tensor, labels: torch.Tensor) -> int:
-    training = model.training
-    model.eval()
-    count = int((model(ecg).argmax(1) == labels).sum())
-    model.train(training)
-    return count
+    with eval_mode(model):
+        return int((model(ecg).argmax(1) == labels).sum())

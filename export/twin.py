@@ -1,0 +1,146 @@
+"""The twin: a torch module that computes what ONNX Runtime computes from a file, bit for bit, and has gradients.
+
+It interprets the graph that ONNX Runtime itself executes, fused and in its host form, so that nothing about fusion has
+to be guessed. Integer arithmetic is exact in floating-point carriers; rounding follows the runtime's kernels; the way
+back is a straight-through estimator. Attacks through it are attacks on the deployed file.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from edgeguard.errors import InputError
+from edgeguard.export.executed_graph import executed_graph
+from edgeguard.export.operators import Gradient, Node, operator_for
+from edgeguard.export.operators.runtime import run_node
+from edgeguard.export.straight_through import check_estimator, rounded
+from edgeguard.runtime.host_form import host_form
+from edgeguard.runtime.loading import Signature, constants, load_onnx, make_batch_symbolic, read_signature
+from edgeguard.runtime.session import OnnxModel, open_model
+
+_PER_MICROVOLT = {"uV": 1.0, "mV": 1e-3, "V": 1e-6}
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One operator: reads tensors by name, writes one, and names those that nobody reads afterwards."""
+
+    compute: Callable[..., Tensor]
+    inputs: tuple[str, ...]
+    output: str
+    spent: tuple[str, ...]
+
+
+class Twin(nn.Module):
+    """ecg [B, 1, T] in microvolts to logits [B, C], as a file computes them; made by `build_twin`.
+
+    Attributes:
+        gradient: the straight-through estimator, one of `straight_through.ESTIMATORS`; may be set at any time.
+        operators: type of each operator, in the order of execution.
+    """
+
+    def __init__(
+        self, steps: list[_Step], signature: Signature, unit: str, gradient: Gradient, operators: list[str]
+    ) -> None:
+        super().__init__()
+        self._steps = steps
+        self._signature = signature
+        self._per_microvolt = _PER_MICROVOLT[unit]
+        self._gradient = gradient
+        self.operators = operators
+
+    @property
+    def gradient(self) -> str:
+        """The straight-through estimator in use."""
+        return self._gradient.estimator
+
+    @gradient.setter
+    def gradient(self, estimator: str) -> None:
+        self._gradient.estimator = check_estimator(estimator)
+
+    def forward(self, ecg: Tensor) -> Tensor:
+        """float32 [B, C] logits of float32 [B, 1, T] microvolts."""
+        with torch.autocast(ecg.device.type, enabled=False):
+            tensors = {self._signature.input: self._samples(ecg.float())}
+            for step in self._steps:
+                tensors[step.output] = step.compute(*(tensors[name] for name in step.inputs))
+                for name in step.spent:
+                    del tensors[name]
+            return tensors[self._signature.output].float()
+
+    def _samples(self, ecg: Tensor) -> Tensor:
+        """The file's input: its unit, its shape, and for an integer input whole numbers of its range."""
+        samples = ecg if self._per_microvolt == 1 else ecg * self._per_microvolt
+        samples = samples.reshape(self._signature.shape(len(ecg), ecg.shape[-1]))
+        if not np.issubdtype(self._signature.dtype, np.integer):
+            return samples
+        bounds = np.iinfo(np.dtype(self._signature.dtype))
+        return rounded(samples, self.gradient).clamp(bounds.min, bounds.max)
+
+
+def build_twin(source: OnnxModel | ModelProto | Path | str, *, gradient: str = "clipped") -> Twin:
+    """The twin of a classifier file, whoever made it.
+
+    Args:
+        source: an opened model, whose options (unit, ...) hold for the twin too; or a file, or a model in memory.
+        gradient: the straight-through estimator, `clipped`, `pure` or `none`.
+
+    Raises InputError for an operator that the twin lacks, naming operator, node and opset, and for a file that is no
+    single-lead classifier.
+    """
+    where = Path("model in memory")
+    unit = "uV"
+    if isinstance(source, ModelProto):
+        model = source
+    else:
+        opened = source if isinstance(source, OnnxModel) else open_model(source)
+        where, unit = opened.path, opened.metadata.unit or unit
+        model = load_onnx(where)
+    signature = read_signature(model, where)
+    estimator = Gradient(check_estimator(gradient))
+    try:
+        graph = executed_graph(make_batch_symbolic(host_form(model)) if signature.batch == 1 else host_form(model))
+        steps = list(_steps(graph, signature, estimator))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return Twin(steps, signature, unit, estimator, [node.op_type for node in graph.graph.node])
+
+
+def _steps(model: ModelProto, signature: Signature, gradient: Gradient) -> Iterator[_Step]:
+    """The graph's operators in order; what is stored is taken in when they are built."""
+    stored = {name: numpy_helper.to_array(tensor) for name, tensor in constants(model.graph).items()}
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    nodes = [node for node in model.graph.node if node.op_type != "Constant"]
+    exact = any(node.op_type == "QuantizeLinear" for node in nodes)
+    last_reader = {name: place for place, node in enumerate(nodes) for name in node.input}
+    for place, proto in enumerate(nodes):
+        node = _node(proto, stored, opsets, gradient, exact)
+        if sum(bool(name) for name in proto.output) != 1:
+            raise node.refused("it has several outputs")
+        if not node.computed:
+            stored[proto.output[0]] = run_node(node)
+            continue
+        compute, inputs = operator_for(node), tuple(proto.input[at] for at in node.computed)
+        spent = [name for name in dict.fromkeys(inputs) if last_reader[name] == place and name != signature.output]
+        yield _Step(compute, inputs, proto.output[0], tuple(spent))
+
+
+def _node(
+    proto: NodeProto, stored: dict[str, np.ndarray], opsets: dict[str, int], gradient: Gradient, exact: bool
+) -> Node:
+    return Node(
+        operator=proto.op_type,
+        domain=proto.domain,
+        name=proto.name or proto.output[0],
+        opset=opsets.get(proto.domain, 1),
+        attributes={attribute.name: helper.get_attribute_value(attribute) for attribute in proto.attribute},
+        constants=tuple(stored.get(name) for name in proto.input),
+        computed=tuple(place for place, name in enumerate(proto.input) if name and name not in stored),
+        gradient=gradient,
+        exact=exact,
+    )

@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "export",
     "simulate": "simulate",
     "attack-onnx": "attack_onnx",
+    "verify": "verify",
     "data": "data",
     "arch": "arch",
     "demo": "demo",

@@ -28,10 +28,15 @@ class ModelMetadata:
         seed: of the training run.
         data: {fingerprint, source} of the data set that the run was trained on.
         split: {seed, fractions, test_records} of that data set's division.
-        calibration: how the quantiser's ranges were found.
+        calibration: how the quantiser's ranges were found: {method, exclude, windows, seed} and, where candidates were
+            ranked, their table, the best first.
         parent_sha256: digest of the run's weights.safetensors.
         input_step_uv: step of the input quantiser in microvolts.
+        input_bits: width of the input's codes: 8 or 16; None where the input is not quantised.
+        weight_bits: width of the weights' codes: 8, or 7 in a portable file.
         float_convolutions: convolutions that are meant to stay in float (a stem behind a 16-bit input).
+        requires_vnni: whether pairs of 8-bit products may leave int16, so that processors without VNNI must add them
+            in another way; False is a proof from the weights, see `edgeguard.runtime.saturation`.
         tool_version: of EdgeGuard.
     """
 
@@ -48,7 +53,10 @@ class ModelMetadata:
     calibration: dict[str, Any] | None = None
     parent_sha256: str | None = None
     input_step_uv: float | None = None
+    input_bits: int | None = None
+    weight_bits: int | None = None
     float_convolutions: int | None = None
+    requires_vnni: bool | None = None
     tool_version: str | None = None
 
     def to_props(self) -> dict[str, str]:
@@ -85,7 +93,10 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "split": dict,
     "calibration": dict,
     "input_step_uv": (int, float),
+    "input_bits": int,
+    "weight_bits": int,
     "float_convolutions": int,
+    "requires_vnni": bool,
 }
 """JSON types of the fields that are not text."""
 

@@ -1,6 +1,7 @@
 """Any single-lead ONNX classifier as one object: microvolts in, logits out."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ from edgeguard.runtime.files import sha256_file
 from edgeguard.runtime.flags import (
     RUNTIME_ERRORS,
     create_session,
+    lacks_vnni,
+    precise_options,
     session_options,
-    wants_quantization_precision,
 )
 from edgeguard.runtime.host_form import host_form as derive_host_form
 from edgeguard.runtime.metadata import ModelMetadata
+from edgeguard.runtime.saturation import may_saturate
 
 BATCHES = (64, 32, 8, 1)
 """Batch sizes that a session sees: constant shapes let it reuse its memory."""
@@ -98,15 +101,21 @@ class OnnxModel:
                 agreed = (size, *agreed)
         self.batches = agreed
 
-    def _run(self, ecg: np.ndarray) -> np.ndarray:
+    def feed(self, ecg: np.ndarray) -> dict[str, np.ndarray]:
+        """What any engine that runs the file takes for float32 [B, 1, T] microvolts: input name -> samples.
+
+        In the file's own unit, layout and type; integers rounded and clipped.
+        """
         samples = ecg if self._per_microvolt == 1 else ecg * np.float32(self._per_microvolt)
         samples = samples.reshape(self._signature.shape(len(ecg), self.window))
         dtype = self._signature.dtype
         if np.issubdtype(dtype, np.integer):
             bounds = np.iinfo(np.dtype(dtype))
             samples = np.clip(np.rint(samples.astype(np.float64)), bounds.min, bounds.max)
-        feed = {self._signature.input: np.ascontiguousarray(samples, dtype)}
-        result: np.ndarray = self._session.run([self._signature.output], feed)[0]
+        return {self._signature.input: np.ascontiguousarray(samples, dtype)}
+
+    def _run(self, ecg: np.ndarray) -> np.ndarray:
+        result: np.ndarray = self._session.run([self._signature.output], self.feed(ecg))[0]
         return result
 
 
@@ -206,11 +215,12 @@ def _open_session(
     path: Path, model: onnx.ModelProto, signature: loading.Signature, metadata: ModelMetadata, threads: int
 ) -> tuple[onnxruntime.InferenceSession, int | None]:
     """A session and its fixed batch size; None where any batch size goes."""
-    session = _session(path, model, threads)
+    load = partial(load_session, path, threads=threads, requires_vnni=metadata.requires_vnni)
+    session = load(model)
     if signature.batch != 1:
         return session, signature.batch
     try:
-        free = _session(path, loading.make_batch_symbolic(model), threads)
+        free = load(loading.make_batch_symbolic(model))
         if _same_rows(session, free, signature, metadata.window or 1):
             return free, None
     except (InputError, *RUNTIME_ERRORS):
@@ -232,20 +242,33 @@ def _same_rows(
     return alone.shape == together.shape and np.allclose(alone, together, rtol=1e-4, atol=1e-4)
 
 
-def _session(path: Path, model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+def load_session(
+    path: Path, model: onnx.ModelProto, threads: int = 1, *, requires_vnni: bool | None = None
+) -> onnxruntime.InferenceSession:
+    """A CPU session whose 8-bit sums do not overflow, whatever the processor.
+
+    Args:
+        path: to name in errors.
+        requires_vnni: what the file says of itself; a processor without VNNI believes only True, and else asks the
+            weights.
+
+    Raises InputError for a model that ONNX Runtime cannot load, or cannot run exactly on this processor.
+    """
     content = model.SerializeToString()
-    options = session_options(threads=threads)
-    if wants_quantization_precision():
-        options.add_session_config_entry("session.x64quantprecision", "1")
-        try:
-            return create_session(content, options)
-        except RUNTIME_ERRORS:
-            options = session_options(threads=threads)
     try:
-        return create_session(content, options)
+        session = create_session(content, session_options(threads=threads))
+        if not lacks_vnni() or not (requires_vnni or may_saturate(model)):
+            return session
     except RUNTIME_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: ONNX Runtime cannot load it ({reason}); export the model anew") from error
+    try:
+        return create_session(content, precise_options(threads=threads))
+    except RUNTIME_ERRORS as error:
+        raise InputError(
+            f"{path}: its 8-bit sums may overflow on this processor, which lacks VNNI, and ONNX Runtime cannot load it "
+            "with session.x64quantprecision; export it with --portable, or use a processor with VNNI"
+        ) from error
 
 
 def _affordable_batches(model: onnx.ModelProto, signature: loading.Signature, window: int) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import torch
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.export import parity
 from edgeguard.export.exporter import Exported
+from edgeguard.export.rung import Rung, as_json
 from edgeguard.models.edge import EdgeNet
 from edgeguard.runtime.session import open_model
 
@@ -53,23 +54,6 @@ def test_agreement_is_the_share_of_equal_classes():
         assert check.figure == pytest.approx(1 - wrong / 100) and check.holds is holds
 
 
-def test_the_host_form_gives_the_same_bits(exported: Made, ecg: np.ndarray):
-    assert exported[0].int8 is not None
-    check = parity.host_form_parity(exported[0].int8, ecg)
-    assert check.holds and check.figure == 1
-
-
-def test_convolutions_left_in_float_are_counted(exported: Made):
-    made = exported[0]
-    assert made.int8 is not None
-    check, census = parity.integer_convolutions(made.int8)
-    assert check.holds and check.figure == 0
-    assert census == made.census and census["QLinearConv"] == 9
-    check, _ = parity.integer_convolutions(made.fp32)
-    assert not check.holds and check.figure == 9
-    assert parity.integer_convolutions(made.fp32, allowed=9)[0].holds
-
-
 def test_checks_as_json():
-    check = parity.Check(True, 0.5, "half")
-    assert parity.as_json({"a": check}) == {"a": {"holds": True, "figure": 0.5, "meaning": "half"}}
+    check = Rung("a", True, 0.5, "half", "all of it")
+    assert as_json([check]) == {"a": {"holds": True, "figure": 0.5, "meaning": "half", "note": "all of it"}}

@@ -2,21 +2,51 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeguard.cli.options import data_options, trained_on
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.cli.rungs import rung_lines
 from edgeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeguard.ecg.dataset import Dataset
+    from edgeguard.ecg.split import Split
+    from edgeguard.export.ranking import Scorer
+    from edgeguard.models.run import Run
+
+_AUTO_MACS = 100e6
+"""Largest network, in multiply-accumulates a window, for which ranking takes minutes at most."""
 
 
 @click.command("export")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--int8", is_flag=True, help="Also the quantised file, calibrated on training windows.")
 @data_options
-@click.option("--input-step", type=float, default=31.25, show_default=True, help="Step of the int8 input, microvolts.")
-@click.option("--calibration", type=int, default=200, show_default=True, help="Training windows to calibrate on.")
+@click.option(
+    "--calibration",
+    metavar="METHOD",
+    help="auto (ranks several on validation records, clean and attacked), minmax, percentile:99.99 or entropy "
+    "[default: auto; percentile:99.99 for networks above 100 million multiply-accumulates a window].",
+)
+@click.option(
+    "--calibration-windows", type=int, default=200, show_default=True, help="Training windows to calibrate on."
+)
+@click.option(
+    "--input-bits",
+    type=click.Choice(["8", "16"]),
+    default="8",
+    show_default=True,
+    help="Of the input's codes; with 16 the first convolution runs in float.",
+)
+@click.option(
+    "--input-step",
+    type=float,
+    help="Microvolts from code to code of the input [default: 31.25, with auto also 15.625; 16 bits: 1].",
+)
+@click.option("--portable", is_flag=True, help="Weights of 7 bits, safe on processors whose 8-bit products saturate.")
 @click.option("--exclude", multiple=True, metavar="NODE", help="Leave this node in float; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files [default: the run folder].")
 @json_option
@@ -25,38 +55,60 @@ def command(
     int8: bool,
     data: str | None,
     labels: Path | None,
-    input_step: float,
-    calibration: int,
+    calibration: str | None,
+    calibration_windows: int,
+    input_bits: str,
+    input_step: float | None,
+    portable: bool,
     exclude: tuple[str, ...],
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Export RUN (default: the newest finished run under runs/) to ONNX, checked against the network."""
-    if not 0 < input_step < float("inf"):
+    if input_step is not None and not 0 < input_step < float("inf"):
         raise InputError(f"--input-step {input_step}: above 0 microvolts needed")
-    if calibration < 1:
-        raise InputError(f"--calibration {calibration}: at least 1 window needed")
+    if calibration_windows < 1:
+        raise InputError(f"--calibration-windows {calibration_windows}: at least 1 window needed")
     from edgeguard.ecg.split import split_from
-    from edgeguard.export.exporter import export_run, summary
+    from edgeguard.export.calibrate import parse_method
+    from edgeguard.export.exporter import METHOD, Int8Options, export_run, summary
     from edgeguard.models import load_run, newest_run
 
+    if calibration not in (None, "auto"):
+        parse_method(calibration)
     if run is None:
         run = newest_run()
         say(f"run: {run}")
     loaded = load_run(run)
     dataset = _run_data(loaded.config, data, labels)
-    result = export_run(
-        loaded,
-        dataset,
-        split_from(dataset, loaded.config["split"]),
-        int8=int8,
-        out=out,
+    parts = split_from(dataset, loaded.config["split"])
+    ranked = int8 and (calibration or _usual_calibration(loaded)) == "auto"
+    options = Int8Options(
+        method=METHOD if calibration in (None, "auto") else calibration,
+        score=_score(loaded, dataset, parts) if ranked else None,
+        bits=int(input_bits),
         step=input_step,
-        calibration=calibration,
+        windows=calibration_windows,
         exclude=exclude,
-        say=say,
+        portable=portable,
     )
+    result = export_run(loaded, dataset, parts, int8=int8, options=options, out=out, say=say)
     emit("export", summary(result), partial(_table, summary(result)), as_json=as_json)
+
+
+def _usual_calibration(run: "Run") -> str:
+    """`auto` for a network that can be attacked within about a minute, else the usual method."""
+    from edgeguard.export.exporter import METHOD
+    from edgeguard.models.cost import cost
+
+    return "auto" if cost(run.model, window=run.config["window"]).macs <= _AUTO_MACS else METHOD
+
+
+def _score(run: "Run", dataset: "Dataset", split: "Split") -> "Scorer":
+    from edgeguard.evaluation.calibration import calibration_score
+
+    say("crafting attacks on validation records, to rank calibrations (skipped by naming one with --calibration)")
+    return calibration_score(run, dataset, split)
 
 
 def _run_data(config: dict[str, Any], data: str | None, labels: Path | None) -> Any:
@@ -78,9 +130,24 @@ def _table(result: dict[str, Any]) -> str:
     for form in ("fp32", "int8"):
         if result[form]:
             lines.append(f"{form:<12}{result[form]}  ({result['bytes'][form]:,} bytes)")
-    for name, check in result["parity"].items():
-        lines.append(f"{'holds' if check['holds'] else 'FAILS':<12}{name}: {check['figure']:.6g} ({check['meaning']})")
+    if result["calibration"]:
+        lines += _calibration_lines(result["calibration"])
+    lines += rung_lines({"name": name, **about} for name, about in result["parity"].items())
+    lines += [f"{'golden':<12}{path}" for path in result["golden"]]
     census = ", ".join(f"{operator} {count}" for operator, count in sorted(result["census"].items()))
     lines.append(f"{'operators':<12}{census}")
     lines.append(f"{'next':<12}edgeguard attack-onnx")
     return "\n".join(lines)
+
+
+def _calibration_lines(calibration: dict[str, Any]) -> list[str]:
+    """The method, and where candidates were ranked a line each, the best first."""
+    lines = [f"{'calibration':<12}{calibration['method']}, {calibration['windows']} training windows"]
+    for row in calibration.get("candidates", ()):
+        codes = f"{row['input_bits']} bits, {row['step_uv']:g} uV"
+        n = row["n"]
+        lines.append(
+            f"{'':<12}{row['method']:<20}{codes:<18}clean {row['clean']}/{n}  worst case {row['worst']}/{n}  "
+            f"as float {row['agreement']}/{n}"
+        )
+    return lines

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from edgeguard.cli import export
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.export import parity
 from edgeguard.runtime.session import open_model
@@ -23,17 +24,21 @@ def models(folder: Path) -> list[str]:
 
 
 def test_the_newest_run_becomes_two_files(edgeguard: Call, own_run: Path, waves: Path, only_json: OnlyJson):
-    result = edgeguard("export", "--int8", "--calibration", 24, "--json")
+    result = edgeguard("export", "--int8", "--calibration-windows", 24, "--json")
     report = only_json(result)
     assert f"run: {own_run}" in result.stderr and "calibrating on 24 training windows" in result.stderr
     assert report["schema"] == "edgeguard.export/1"
-    assert {"fp32", "int8", "streaming", "bytes", "parity", "census"} <= set(report)
+    assert {"fp32", "int8", "streaming", "bytes", "calibration", "parity", "census"} <= set(report)
     assert models(own_run) == ["none-edge-s-fp32.onnx", "none-edge-s-int8.onnx"]
     assert report["fp32"] == str(own_run / "none-edge-s-fp32.onnx") and report["streaming"] is None
     for form in ("fp32", "int8"):
         assert report["bytes"][form] == Path(report[form]).stat().st_size
     assert all(check["holds"] and "figure" in check for check in report["parity"].values())
     assert report["census"]["QLinearConv"] == 9
+    assert "to rank calibrations" in result.stderr and result.stderr.count("judging ") == 7
+    rows = report["calibration"]["candidates"]
+    assert len(rows) == 7 and all(row["worst"] <= row["clean"] <= row["n"] for row in rows)
+    assert open_model(report["int8"]).metadata.calibration == report["calibration"]
     dataset = load_dataset(str(waves))
     labels = open_model(report["int8"]).labels(dataset.batch(np.arange(80))[0])
     assert (labels == dataset.labels).mean() > 0.5
@@ -47,8 +52,25 @@ def test_people_read_sizes_parity_and_operators(edgeguard: Call, own_run: Path):
     result = edgeguard("export", own_run, "--out", "files")
     assert result.exit_code == 0 and models(Path("files")) == ["none-edge-s-fp32.onnx"]
     assert "files/none-edge-s-fp32.onnx" in result.stdout and "bytes)" in result.stdout
-    assert "torch_fp32: " in result.stdout and "operators" in result.stdout
+    assert "torch_fp32" in result.stdout and "operators" in result.stdout
     assert models(own_run) == []
+
+
+def test_a_named_method_is_not_ranked(edgeguard: Call, own_run: Path):
+    options = ("--calibration", "entropy", "--input-bits", 16, "--portable", "--calibration-windows", 8)
+    result = edgeguard("export", own_run, "--int8", *options)
+    assert result.exit_code == 0, result.output
+    assert "judging" not in result.stderr and "calibration entropy, 8 training windows" in result.stdout
+    about = open_model(own_run / "none-edge-s-int8.onnx").metadata
+    assert (about.input_bits, about.input_step_uv, about.weight_bits, about.float_convolutions) == (16, 1.0, 7, 1)
+    assert about.calibration == {"method": "entropy", "exclude": [], "windows": 8, "seed": 0}
+
+
+def test_large_networks_are_not_ranked_unasked(edgeguard: Call, own_run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export, "_AUTO_MACS", 1.0)
+    result = edgeguard("export", own_run, "--int8", "--calibration-windows", 8)
+    assert result.exit_code == 0 and "judging" not in result.stderr
+    assert "calibration percentile:99.99, 8 training windows" in result.stdout
 
 
 def test_without_parity_nothing_is_written(
@@ -66,7 +88,9 @@ def test_without_parity_nothing_is_written(
         (["--input-step", "0"], "--input-step 0.0: above 0 microvolts needed"),
         (["--input-step", "nan"], "--input-step nan: above 0 microvolts needed"),
         (["--input-step", "inf"], "--input-step inf: above 0 microvolts needed"),
-        (["--calibration", "0"], "--calibration 0: at least 1 window needed"),
+        (["--calibration-windows", "0"], "--calibration-windows 0: at least 1 window needed"),
+        (["--calibration", "200"], "--calibration 200: unknown; choose minmax, percentile:99.99"),
+        (["--calibration", "minmax", "--exclude", "Conv_9"], "--exclude Conv_9: no such node; the graph has Add_"),
         (["--data", "nowhere"], "nowhere: no such file or folder"),
         (["--data", "synthetic:8"], "synthetic:8: not the data that the run was trained on"),
     ],

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgeguard.ecg.dataset import Dataset, build
 from edgeguard.ecg.record import CLASSES, Record
 from edgeguard.ecg.split import Split, split
-from edgeguard.export.exporter import Exported, export_run
+from edgeguard.export.exporter import Exported, Int8Options, export_run
 from edgeguard.export.float_graph import export_float
 from edgeguard.models.edge import EdgeNet, edge_s
 from edgeguard.models.run import Run, save_tensors
@@ -107,4 +107,5 @@ def exported(
     """Both files, and what was said meanwhile."""
     said: list[str] = []
     out: Path = tmp_path_factory.mktemp("exported")
-    return export_run(run, dataset, parts, int8=True, out=out, calibration=21, seed=3, say=said.append), said
+    options = Int8Options(windows=21)
+    return export_run(run, dataset, parts, int8=True, out=out, options=options, seed=3, say=said.append), said

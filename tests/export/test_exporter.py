@@ -1,7 +1,7 @@
 """From a run to files that are written whole, checked, or not at all."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split
 from edgeguard.errors import InputError
 from edgeguard.export import exporter, parity
-from edgeguard.export.exporter import Exported, export_run, summary
+from edgeguard.export.exporter import Exported, Int8Options, export_run, summary
 from edgeguard.export.float_graph import export_float
+from edgeguard.export.quantize import InputCodes
+from edgeguard.export.ranking import Candidate, Score
 from edgeguard.models.run import Run
 from edgeguard.runtime.metadata import ModelMetadata
 from edgeguard.runtime.session import open_model
 
 Made = tuple[Exported, list[str]]
+
+
+def figure(made: Exported, name: str) -> float | None:
+    return next(rung.figure for rung in made.rungs if rung.name == name)
 
 
 @pytest.fixture
@@ -35,9 +41,13 @@ def test_two_files_and_their_checks(exported: Made):
     made, said = exported
     assert made.int8 is not None
     assert [made.fp32.name, made.int8.name] == ["adt-edge-s-fp32.onnx", "adt-edge-s-int8.onnx"]
-    assert sorted(os.listdir(made.fp32.parent)) == sorted([made.fp32.name, made.int8.name])
-    assert set(made.checks) == {"torch_fp32", "fp32_int8", "host_form", "integer_convolutions"}
-    assert all(check.holds for check in made.checks.values())
+    assert [path.name for path in made.golden] == ["adt-edge-s-int8.golden.npz", "adt-edge-s-int8.golden.h"]
+    written = [made.fp32.name, made.int8.name, *(path.name for path in made.golden)]
+    assert sorted(os.listdir(made.fp32.parent)) == sorted(written)
+    assert [rung.name for rung in made.rungs[:2]] == ["torch_fp32", "fp32_int8"]
+    climbed = ["checker", "census", "host_form", "twin", "reference", "batch", "saturation", "golden"]
+    assert [rung.name for rung in made.rungs[2:]] == climbed
+    assert all(rung.holds for rung in made.rungs)
     sizes = made.sizes()
     assert sizes == {"fp32": made.fp32.stat().st_size, "int8": made.int8.stat().st_size}
     assert sizes["int8"] is not None and sizes["fp32"] is not None and sizes["int8"] < sizes["fp32"] / 2
@@ -64,9 +74,12 @@ def test_the_files_say_where_they_come_from(exported: Made, run: Run, dataset: D
         (
             made.int8,
             dict(
-                calibration={"method": "minmax", "windows": 21, "seed": 3, "exclude": []},
+                calibration={"method": "percentile:99.99", "windows": 21, "seed": 3, "exclude": []},
                 input_step_uv=31.25,
+                input_bits=8,
+                weight_bits=8,
                 float_convolutions=0,
+                requires_vnni=True,
             ),
         ),
     ):
@@ -128,14 +141,18 @@ def test_convolutions_left_in_float_are_refused_unless_they_were_excluded(
     monkeypatch: pytest.MonkeyPatch,
 ):
     name = next(node.name for node in graph.graph.node if node.op_type == "Conv")
-    made = export_run(run, dataset, parts, int8=True, out=tmp_path, exclude=[name], say=lambda _: None)
-    assert made.int8 is not None and made.checks["integer_convolutions"].figure == 1
+    made = export_run(
+        run, dataset, parts, int8=True, out=tmp_path, options=Int8Options(exclude=[name]), say=lambda _: None
+    )
+    assert made.int8 is not None and figure(made, "census") == 1
     about = open_model(made.int8).metadata
     assert about.float_convolutions == 1
     assert about.calibration is not None and about.calibration["exclude"] == [name]
-    monkeypatch.setattr(exporter, "_excluded_convolutions", lambda graph, exclude: 0)
-    with pytest.raises(InputError, match="integer_convolutions does not hold"):
-        export_run(run, dataset, parts, int8=True, out=tmp_path / "no", exclude=[name], say=lambda _: None)
+    assert (about.input_step_uv, about.input_bits) == (None, None), "the excluded stem reads the record itself"
+    monkeypatch.setattr(exporter, "float_convolutions", lambda graph, codes, exclude: 0)
+    with pytest.raises(InputError, match="census does not hold"):
+        options = Int8Options(exclude=[name])
+        export_run(run, dataset, parts, int8=True, out=tmp_path / "no", options=options, say=lambda _: None)
     assert not (tmp_path / "no").exists()
 
 
@@ -151,14 +168,14 @@ def test_calibration_takes_training_records_of_all_classes(
 ):
     seen: list[np.ndarray] = []
 
-    def spy(graph: ModelProto, batches: Iterable[np.ndarray], **options: Any) -> ModelProto:
-        seen.extend(batches)
+    def spy(graph: ModelProto, batches: Callable[[], Iterable[np.ndarray]], **options: Any) -> None:
+        seen.extend(batches())
         raise InputError("enough")
 
-    monkeypatch.setattr(exporter, "quantize", spy)
+    monkeypatch.setattr(exporter, "candidate_maker", spy)
     said: list[str] = []
     with pytest.raises(InputError, match="enough"):
-        export_run(run, dataset, parts, int8=True, out=tmp_path, calibration=count, say=said.append)
+        export_run(run, dataset, parts, int8=True, out=tmp_path, options=Int8Options(windows=count), say=said.append)
     rows = [row.tobytes() for row in np.concatenate(seen)]
     train = {dataset.batch(np.array([i]))[0][0].tobytes(): i for i in parts.train}
     assert len(set(rows)) == len(rows) == min(count, len(parts.train)) and set(rows) <= set(train)
@@ -167,6 +184,54 @@ def test_calibration_takes_training_records_of_all_classes(
     assert max(len(batch) for batch in seen) <= 8
     assert f"calibrating on {len(rows)} training windows" in said
     assert os.listdir(tmp_path) == []
+
+
+def test_ranked_candidates_are_judged_as_files_and_their_table_stays_with_the_best(
+    ready_graph: None, run: Run, dataset: Dataset, parts: Split, tmp_path: Path
+):
+    judged: list[Candidate] = []
+
+    def score(path: Path) -> Score:
+        about = open_model(path).metadata
+        assert about.input_step_uv is not None and about.input_bits is not None
+        judged.append(Candidate("?", InputCodes(about.input_bits, about.input_step_uv)))
+        return Score(16, 10, 8 + (about.input_step_uv == 15.625), 16)
+
+    said: list[str] = []
+    made = export_run(
+        run, dataset, parts, int8=True, out=tmp_path, options=Int8Options(score=score, windows=8), say=said.append
+    )
+    assert [each.codes for each in judged] == [InputCodes()] * 4 + [InputCodes(8, 15.625)] * 2 + [InputCodes(16, 1.0)]
+    assert len([line for line in said if line.startswith("judging ")]) == 7
+    assert made.int8 is not None and made.calibration is not None
+    opened = open_model(made.int8)
+    assert opened.metadata.calibration == made.calibration == summary(made)["calibration"]
+    assert opened.input_step_uv == 15.625 and opened.metadata.float_convolutions == 0
+    rows = made.calibration["candidates"]
+    assert len(rows) == 7 and rows[0]["step_uv"] == 15.625 and rows[0]["method"] == made.calibration["method"]
+    assert rows[0] | {"method": ""} == {
+        "method": "",
+        "input_bits": 8,
+        "step_uv": 15.625,
+        "n": 16,
+        "clean": 10,
+        "worst": 9,
+        "agreement": 16,
+    }
+    assert sorted(path.name for path in tmp_path.glob("*.onnx")) == ["adt-edge-s-fp32.onnx", "adt-edge-s-int8.onnx"]
+
+
+def test_sixteen_bits_and_portable_weights_are_stated(
+    ready_graph: None, run: Run, dataset: Dataset, parts: Split, tmp_path: Path
+):
+    options = Int8Options(method="entropy", bits=16, portable=True, windows=8)
+    made = export_run(run, dataset, parts, int8=True, out=tmp_path, options=options, say=lambda _: None)
+    assert made.int8 is not None and figure(made, "census") == 1
+    opened = open_model(made.int8)
+    about = opened.metadata
+    assert opened.input_step_uv == 1 == about.float_convolutions
+    assert (about.input_bits, about.weight_bits, about.requires_vnni) == (16, 7, False)
+    assert about.calibration == {"method": "entropy", "exclude": [], "windows": 8, "seed": 0}
 
 
 def test_without_int8_there_is_one_file(ready_graph: None, run: Run, dataset: Dataset, parts: Split, tmp_path: Path):
@@ -196,7 +261,7 @@ def test_a_place_that_cannot_be_written_is_named(
 
 def test_the_summary_has_the_keys_of_the_contract(exported: Made):
     report = summary(exported[0])
-    assert set(report) == {"fp32", "int8", "streaming", "bytes", "parity", "census"}
+    assert set(report) == {"fp32", "int8", "streaming", "bytes", "calibration", "golden", "parity", "census"}
     assert report["streaming"] is None and set(report["bytes"]) == {"fp32", "int8", "streaming"}
     assert all({"holds", "figure"} <= set(check) for check in report["parity"].values())
     assert Path(report["fp32"]).is_file() and Path(report["int8"]).is_file()

@@ -4,14 +4,23 @@ import logging
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto
 
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split
 from edgeguard.errors import InputError
+from edgeguard.export.calibrate import Range, minmax, observe, parse_method
 from edgeguard.export.float_graph import consumers, initializers
-from edgeguard.export.quantize import INPUT_STEP_UV, input_range, quantize
+from edgeguard.export.quantize import InputCodes, float_convolutions, quantize
+from edgeguard.runtime import census
+from edgeguard.runtime.census import fused_operators
+from edgeguard.runtime.flags import create_session, session_options
+from edgeguard.runtime.host_form import host_form
+from edgeguard.runtime.loading import input_quantizer_step
+
+Ranges = dict[str, Range]
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +29,13 @@ def batches(dataset: Dataset, parts: Split) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def quantized(graph: ModelProto, batches: list[np.ndarray]) -> ModelProto:
-    return quantize(graph, batches)
+def ranges(graph: ModelProto, batches: list[np.ndarray]) -> Ranges:
+    return {name: minmax(seen) for name, seen in observe(graph, InputCodes().clipped(batches)).items()}
+
+
+@pytest.fixture(scope="module")
+def quantized(graph: ModelProto, ranges: Ranges) -> ModelProto:
+    return quantize(graph, ranges)
 
 
 def types(model: ModelProto) -> dict[str, int]:
@@ -36,15 +50,15 @@ def test_the_record_feeds_the_quantiser_directly(quantized: ModelProto):
     (first,) = consumers(quantized)["ecg"]
     assert first.op_type == "QuantizeLinear"
     values = initializers(quantized)
-    assert float(values[first.input[1]]) == INPUT_STEP_UV == 31.25
+    assert float(values[first.input[1]]) == 31.25
     assert int(values[first.input[2]]) == 0 and values[first.input[2]].dtype == np.int8
-    assert input_range() == (-4000, 3968.75)
+    assert InputCodes().range == (-4000, 3968.75)
     assert quantized.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
 
 
 @pytest.mark.parametrize("step", [10.0, 50.0])
-def test_the_input_step_is_designed(graph: ModelProto, batches: list[np.ndarray], step: float):
-    model = quantize(graph, batches, step=step)
+def test_the_input_step_is_designed(graph: ModelProto, ranges: Ranges, step: float):
+    model = quantize(graph, ranges, codes=InputCodes(8, step))
     (first,) = consumers(model)["ecg"]
     assert float(initializers(model)[first.input[1]]) == pytest.approx(step, rel=1e-6)
     assert int(initializers(model)[first.input[2]]) == 0
@@ -97,28 +111,109 @@ def test_the_file_stays_bare_and_valid(quantized: ModelProto):
     assert dimension.dim_param == "batch"
 
 
-def test_the_float_graph_and_the_logger_are_left_alone(graph: ModelProto, batches: list[np.ndarray]):
+def test_the_float_graph_and_the_logger_are_left_alone(graph: ModelProto, ranges: Ranges):
     before, level = graph.SerializeToString(), logging.getLogger().level
-    first, second = quantize(graph, batches), quantize(graph, iter(batches))
+    first, second = quantize(graph, ranges), quantize(graph, ranges)
     assert graph.SerializeToString() == before and logging.getLogger().level == level
     assert first.SerializeToString() == second.SerializeToString()
 
 
-def test_calibration_sees_records_as_the_input_quantiser_cuts_them(graph: ModelProto, batches: list[np.ndarray]):
+@pytest.mark.parametrize("codes", [InputCodes(), InputCodes(8, 15.625), InputCodes(16, 0.5)])
+def test_calibration_sees_records_as_the_input_quantiser_cuts_them(
+    graph: ModelProto, batches: list[np.ndarray], codes: InputCodes
+):
     """A sample beyond the codes changes nothing over one at their end."""
     high, low = [batch.copy() for batch in batches], [batch.copy() for batch in batches]
-    high[0][0, 0, 1000:1040], low[0][0, 0, 1000:1040] = 30_000, input_range()[1]
-    assert quantize(graph, high).SerializeToString() == quantize(graph, low).SerializeToString()
+    high[0][0, 0, 1000:1040], low[0][0, 0, 1000:1040] = 30_000, codes.range[1]
+    seen, expected = (observe(graph, codes.clipped(records)) for records in (high, low))
+    for name, each in seen.items():
+        np.testing.assert_array_equal(each.counts, expected[name].counts)
+        assert (each.low, each.high) == (expected[name].low, expected[name].high)
 
 
-def test_an_excluded_node_stays_in_float(graph: ModelProto, batches: list[np.ndarray]):
-    name = nodes(graph, "Conv")[2].name
-    model = quantize(graph, batches, exclude=[name])
-    (kept,) = [node for node in nodes(model, "Conv") if node.name == name]
-    assert types(model)[kept.input[1]] == TensorProto.FLOAT
-    assert sum(types(model).get(node.input[1]) == TensorProto.FLOAT for node in nodes(model, "Conv")) == 1
+def left_in_float(model: ModelProto) -> int:
+    return census.float_convolutions(fused_operators(host_form(model)))
 
 
-def test_a_node_that_is_not_there_cannot_be_excluded(graph: ModelProto, batches: list[np.ndarray]):
+@pytest.mark.parametrize("method", ["minmax", "percentile:99.9", "entropy"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_an_excluded_convolution_stays_in_float_with_every_method(
+    graph: ModelProto, batches: list[np.ndarray], method: str, bits: int
+):
+    """In the file and in what ONNX Runtime makes of it, which would quantise the weights itself."""
+    codes = InputCodes(bits, 31.25 if bits == 8 else 1.0)
+    seen = observe(graph, codes.clipped(batches[:1]))
+    ranges = {tensor: parse_method(method)(each) for tensor, each in seen.items()}
+    names = [node.name for node in nodes(graph, "Conv")[2:4]]
+    for exclude in (names[:1], names):
+        model = quantize(graph, ranges, codes=codes, exclude=exclude)
+        kept = [node.name for node in nodes(model, "Conv") if types(model).get(node.input[1]) == TensorProto.FLOAT]
+        assert kept == exclude
+        expected = len(exclude) + (bits == 16)
+        assert left_in_float(model) == expected == float_convolutions(graph, codes=codes, exclude=exclude)
+
+
+@pytest.mark.parametrize("operator", ["Add", "GlobalAveragePool"])
+def test_any_node_can_be_excluded(graph: ModelProto, ranges: Ranges, quantized: ModelProto, operator: str):
+    name = nodes(graph, operator)[0].name
+    made, usual = (fused_operators(host_form(each)) for each in (quantize(graph, ranges, exclude=[name]), quantized))
+    assert made[operator] == 1 and operator not in usual
+    assert made.get(f"QLinear{operator}", 0) == usual[f"QLinear{operator}"] - 1
+
+
+def test_what_keeps_a_node_in_float_changes_no_value(graph: ModelProto, ranges: Ranges, batches: list[np.ndarray]):
+    """Without the clip in between the excluded pool reads the very same values."""
+    model = quantize(graph, ranges, exclude=[nodes(graph, "GlobalAveragePool")[0].name])
+    (clip,) = nodes(model, "Clip")
+    bare = ModelProto()
+    bare.CopyFrom(model)
+    for node in bare.graph.node:
+        node.input[:] = [clip.input[0] if name == clip.output[0] else name for name in node.input]
+    plain = session_options()
+    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    for ecg in (batches[0], 100 * batches[0]):
+        np.testing.assert_array_equal(outputs(model, ecg, plain), outputs(bare, ecg, plain))
+
+
+def test_a_node_that_is_not_there_cannot_be_excluded(graph: ModelProto, ranges: Ranges):
     with pytest.raises(InputError, match="--exclude Conv_99: no such node; the graph has Add_"):
-        quantize(graph, batches, exclude=["Conv_99"])
+        quantize(graph, ranges, exclude=["Conv_99"])
+
+
+def test_sixteen_bits_resolve_a_microvolt_and_only_the_stem_computes_in_float(
+    graph: ModelProto, ranges: Ranges, batches: list[np.ndarray]
+):
+    codes = InputCodes(16, 1.0)
+    assert codes.range == (-32768, 32767)
+    model = quantize(graph, ranges, codes=codes)
+    (first,) = consumers(model)["ecg"]
+    values = initializers(model)
+    assert first.op_type == "QuantizeLinear" and values[first.input[2]].dtype == np.int16
+    assert float(values[first.input[1]]) == 1 == input_quantizer_step(model, "ecg")
+    (back,) = consumers(model)[first.output[0]]
+    (conv,) = consumers(model)[back.output[0]]
+    (original,) = consumers(graph)["ecg"]
+    assert (back.op_type, conv.op_type, conv.name) == ("DequantizeLinear", "Conv", original.name)
+    assert left_in_float(model) == 1 == float_convolutions(graph, codes=codes)
+    onnx.checker.check_model(model, full_check=True)
+    whole = np.rint(batches[0])
+    np.testing.assert_array_equal(outputs(model, whole), outputs(model, whole + np.float32(0.4)))
+    expected = outputs(graph, batches[0])
+    assert np.abs(outputs(model, batches[0]) - expected).max() < np.abs(expected).max() / 10
+
+
+def outputs(model: ModelProto, ecg: np.ndarray, options: onnxruntime.SessionOptions | None = None) -> np.ndarray:
+    session = create_session(model.SerializeToString(), options or session_options())
+    logits: np.ndarray = session.run(["logits"], {"ecg": ecg})[0]
+    return logits
+
+
+def test_portable_weights_have_seven_bits(graph: ModelProto, ranges: Ranges, quantized: ModelProto):
+    portable = quantize(graph, ranges, portable=True)
+    for model, largest in ((quantized, 127), (portable, 64)):
+        values = initializers(model)
+        dequantizers = {node.output[0]: node for node in nodes(model, "DequantizeLinear")}
+        codes = [values[dequantizers[conv.input[1]].input[0]] for conv in nodes(model, "Conv")]
+        assert {int(np.abs(each.astype(int)).max()) for each in codes} == {largest}
+    for node, other in zip(nodes(portable, "QuantizeLinear"), nodes(quantized, "QuantizeLinear"), strict=True):
+        assert initializers(portable)[node.input[1]] == initializers(quantized)[other.input[1]]

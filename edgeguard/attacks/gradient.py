@@ -4,6 +4,7 @@ Both are one loop; SAP differs only in the shape that a perturbation takes befor
 float32 whatever autocast says; with `low_precision` the network alone, never its loss, follows an ambient autocast.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,13 @@ from edgeguard.models.edge import EdgeNet
 Shape = Callable[[Tensor], Tensor]
 Forward = Callable[[Tensor], Tensor]
 """ecg [B, 1, T] in microvolts to logits [B, C]."""
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "linear": lambda done: 1.0 - done,
+    "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
+}
+"""The step as a share of alpha, by the share of the steps that are done."""
 
 
 @contextmanager
@@ -76,6 +84,7 @@ def pgd(
     loss: Loss = cross_entropy,
     start: Tensor | None = None,
     best: bool = False,
+    schedule: str = "constant",
     low_precision: bool = False,
 ) -> Tensor:
     """Adversarial ecg [B, 1, T] within eps microvolts of `ecg` in every sample.
@@ -94,9 +103,11 @@ def pgd(
         loss: what the attack maximises.
         start: perturbation to start from [B, 1, T], microvolts; zero by default.
         best: return each record's iterate of highest loss instead of the last one.
+        schedule: one of SCHEDULES: how the step shrinks from alpha on.
         low_precision: let the network follow an ambient autocast.
     """
     options: dict[str, Any] = dict(eps=eps, alpha=alpha, steps=steps, loss=loss, start=start, best=best)
+    options["schedule"] = schedule
     _, found = pgd_path(model, ecg, labels, mask, **options, low_precision=low_precision)
     return (ecg + found * mask).detach()
 
@@ -113,6 +124,7 @@ def pgd_path(
     loss: Loss,
     start: Tensor | None,
     best: bool,
+    schedule: str = "constant",
     low_precision: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Where `pgd` ends and what it returns, as perturbations [B, 1, T]; the same without `best`.
@@ -121,7 +133,8 @@ def pgd_path(
     """
     with crafting(model, ecg.device.type, low_precision=low_precision) as forward:
         delta = _start(ecg, start, eps)
-        return _ascend(forward, ecg, labels, delta, lambda d: d * mask, eps, alpha, steps, loss, best)
+        sizes = _sizes(alpha, steps, schedule)
+        return _ascend(forward, ecg, labels, delta, lambda d: d * mask, eps, sizes, loss, best)
 
 
 def sap(
@@ -139,6 +152,7 @@ def sap(
     loss: Loss = cross_entropy,
     start: Tensor | None = None,
     best: bool = False,
+    schedule: str = "constant",
     low_precision: bool = False,
 ) -> Tensor:
     """Smooth adversarial ecg [B, 1, T]: PGD, then signed steps on the perturbation before its smoothing.
@@ -162,10 +176,12 @@ def sap(
     with crafting(model, ecg.device.type, low_precision=low_precision) as forward:
         delta = _start(ecg, start, eps)
         last = best and smooth_steps == 0
-        _, delta = _ascend(forward, ecg, labels, delta, lambda d: d * inside, eps, alpha, steps, loss, last)
+        sizes = _sizes(alpha, steps, schedule)
+        _, delta = _ascend(forward, ecg, labels, delta, lambda d: d * inside, eps, sizes, loss, last)
         if smooth_steps == 0:
             return (ecg + delta * mask).detach()
-        _, delta = _ascend(forward, ecg, labels, delta, smoothed, eps, alpha, smooth_steps, loss, best)
+        sizes = _sizes(alpha, smooth_steps, schedule)
+        _, delta = _ascend(forward, ecg, labels, delta, smoothed, eps, sizes, loss, best)
         return (ecg + smoothed(delta) * mask).detach()
 
 
@@ -228,6 +244,12 @@ def _start(ecg: Tensor, start: Tensor | None, eps: float) -> Tensor:
     return torch.zeros_like(ecg) if start is None else start.clamp(-eps, eps)
 
 
+def _sizes(alpha: float, steps: int, schedule: str) -> list[float]:
+    """The size of every step, microvolts."""
+    share = SCHEDULES[schedule]
+    return [alpha * share(step / steps) for step in range(steps)]
+
+
 def _ascend(
     forward: Forward,
     ecg: Tensor,
@@ -235,21 +257,20 @@ def _ascend(
     delta: Tensor,
     shape: Shape,
     eps: float,
-    alpha: float,
-    steps: int,
+    sizes: list[float],
     loss: Loss,
     best: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The perturbations, before `shape`, after `steps` signed steps and of highest loss; the same without `best`.
+    """The perturbations, before `shape`, after signed steps of the sizes and of highest loss; equal without `best`.
 
     `shape` is linear and its own adjoint.
     """
     highest = torch.full((len(ecg),), -torch.inf, dtype=ecg.dtype, device=ecg.device)
     kept = delta
-    for _ in range(steps):
+    for size in sizes:
         value, gradient = loss_and_gradient(forward, ecg + shape(delta), labels, loss)
         kept, highest = _higher(kept, highest, delta, value)
-        delta = (delta + alpha * shape(gradient).sign()).clamp(-eps, eps)
+        delta = (delta + size * shape(gradient).sign()).clamp(-eps, eps)
     if not best:
         return delta, delta
     with torch.no_grad():

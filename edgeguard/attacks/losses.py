@@ -25,10 +25,21 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
 
     Soft labels count as their most likely class.
     """
-    hard = labels.argmax(1) if labels.is_floating_point() else labels
+    hard = hard_labels(labels)
     right = logits.gather(1, hard[:, None])[:, 0]
     wrong = logits.scatter(1, hard[:, None], -torch.inf).max(1).values
     return wrong - right
+
+
+def dlr(logits: Tensor, labels: Tensor) -> Tensor:
+    """[B]: `margin` in units of the gap between the largest and the third largest logit (Croce & Hein 2020, eq. 6).
+
+    The difference of logits ratio sees neither a factor on the logits nor a shift (arXiv 2003.01690). Three classes
+    or more; where the three largest logits are equal the gap counts as 1e-6, so that value and gradient are finite.
+    Soft labels count as their most likely class.
+    """
+    largest = logits.topk(3, dim=1).values
+    return margin(logits, labels) / (largest[:, 0] - largest[:, 2]).clamp_min(_LEAST_RANGE)
 
 
 def rescaled(logits: Tensor, labels: Tensor) -> Tensor:
@@ -39,9 +50,18 @@ def rescaled(logits: Tensor, labels: Tensor) -> Tensor:
     (Carlini & Wagner 2016, arXiv 1607.04311). Here the constant is each record's own range, so that the attack is the
     same whatever the factor on the logits; it is not differentiated, so the direction is that of cross-entropy.
     """
+    return cross_entropy(stretched(logits), labels)
+
+
+def stretched(logits: Tensor) -> Tensor:
+    """[B, C]: logits whose largest is 0 and whose smallest -10, record by record; shift and factor are constants."""
     top, bottom = logits.detach().amax(1, keepdim=True), logits.detach().amin(1, keepdim=True)
-    scale = _RANGE / (top - bottom).clamp_min(_LEAST_RANGE)
-    return cross_entropy((logits - top) * scale, labels)
+    return (logits - top) * (_RANGE / (top - bottom).clamp_min(_LEAST_RANGE))
 
 
-LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "rescaled": rescaled}
+def hard_labels(labels: Tensor) -> Tensor:
+    """int64 [B]: hard labels as they are, soft ones [B, C] as their most likely class."""
+    return labels.argmax(1) if labels.is_floating_point() else labels
+
+
+LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr, "rescaled": rescaled}

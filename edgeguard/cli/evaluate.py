@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, trained_on
+from edgeguard.cli.options import data_options, model_options, trained_on
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.errors import InputError
 
@@ -17,14 +17,20 @@ _MARGIN = 2.0
 @click.argument("model", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
 @data_options
 @click.option("--split", "part", default="test", show_default=True, help="test, or all: also records seen in training.")
-@click.option("--attack", default="clean,pgd,sap", show_default=True, help="Any of clean, pgd, sap, with commas.")
+@click.option("--attack", help="Any of clean, pgd, sap, cw-smooth, with commas [default: clean,pgd,sap; --full: all].")
 @click.option(
     "--profile",
     default="paper",
     show_default=True,
-    help="paper (as published) or strict (fixed, worst case).",
+    help="paper (as published), strict (fixed, worst case) or full (all there is, slow).",
 )
-@click.option("--loss", help="Any of ce, margin, rescaled, with commas (paper profile) [default: ce].")
+@click.option("--full", is_flag=True, help="The same as --profile full.")
+@click.option(
+    "--gradient",
+    help="What crafts on a file: any of twin, twin-pure, parent, mean, none, with commas "
+    "[default: twin; strict: twin,parent; full: all but none].",
+)
+@click.option("--loss", help="Any of ce, margin, dlr, rescaled, with commas (paper profile) [default: ce].")
 @click.option("--eps", type=float, default=10.0, show_default=True, help="Largest perturbation, microvolts.")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Step, microvolts (paper profile).")
 @click.option("--steps", type=int, default=20, show_default=True, help="Steps before smoothing (paper profile).")
@@ -40,30 +46,48 @@ _MARGIN = 2.0
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
-    help="Run that crafts (situation I) [default: the model's own, II].",
+    help="Run or file that crafts (situation I) [default: the model itself, II].",
 )
 @click.option(
     "--compare",
+    metavar="OTHER",
     type=click.Path(path_type=Path),
-    help="Run or file judged beside the model, record by record, on what neither has seen in training.",
+    help="Run or file to hold the model against: whatever crafts on either attacks both, and both are judged record "
+    "by record on what neither has seen in training.",
 )
 @click.option(
     "--margin",
     type=float,
     metavar="POINTS",
-    help="Exit with 1 unless the model's worst case is not inferior to --compare's by more than this; "
-    "without it the verdict, at 2, is only printed.",
+    help="Exit with 1 unless the model survives: its worst case is not inferior to --compare's by more than this. "
+    "Without it the verdict, at 2, is only printed.",
+)
+@click.option(
+    "--hunt",
+    metavar="FILE.npz",
+    type=click.Path(path_type=Path),
+    help="Also hunt, with --compare, for records within eps that one gets right and the other wrong; kept here.",
+)
+@click.option(
+    "--checks/--no-checks",
+    default=True,
+    show_default=True,
+    help="On up to 64 records, whether the model only looks robust because its gradient is masked. Of situation II; a "
+    "tripped check is told and leaves the exit code as it is.",
 )
 @click.option("--limit", type=int, help="Judge at most this many records, stratified.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random starts and --limit.")
+@model_options
 @json_option
 def command(
     model: Path | None,
     data: str | None,
     labels: Path | None,
     part: str,
-    attack: str,
+    attack: str | None,
     profile: str,
+    full: bool,
+    gradient: str | None,
     loss: str | None,
     eps: float,
     alpha: float,
@@ -74,18 +98,26 @@ def command(
     source: Path | None,
     compare: Path | None,
     margin: float | None,
+    hunt: Path | None,
+    checks: bool,
     limit: int | None,
     seed: int,
     as_json: bool,
+    **file_facts: Any,
 ) -> int:
     """Accuracy and F1 of a run or an ONNX file (default: the newest run), clean and attacked."""
+    from dataclasses import asdict
+
     from edgeguard.attacks.smoothing import KERNELS
     from edgeguard.ecg.sources import load_dataset
+    from edgeguard.evaluation.comparison import compare_summary, evaluate_both, share_sources
     from edgeguard.evaluation.contender import check_fit, open_contender, records_for_all
-    from edgeguard.evaluation.evaluate import evaluate, summary
-    from edgeguard.evaluation.paired import compare as compared
+    from edgeguard.evaluation.evaluate import evaluate_contenders, summary
+    from edgeguard.evaluation.masking_run import check_contender
     from edgeguard.evaluation.portfolio import portfolio
+    from edgeguard.evaluation.witnesses import divergence_summary, hunt_records, parties, save_divergences
     from edgeguard.models import newest_run
+    from edgeguard.report.evaluation_table import evaluation_table
 
     for option, value, known in (
         ("split", part, ("test", "all")),
@@ -98,12 +130,10 @@ def command(
         raise InputError(f"--limit {limit}: at least 1 needed")
     if seed < 0:
         raise InputError(f"--seed {seed}: at least 0 needed")
-    if margin is not None and compare is None:
-        raise InputError(f"--margin {margin:g}: nothing to compare with; add --compare RUN or leave it out")
-    if margin is not None and not 0 <= margin <= 100:
-        raise InputError(f"--margin {margin:g}: 0 to 100 points needed")
+    _check_comparison(compare, margin, hunt)
+    profile = "full" if full else profile
     attacks = portfolio(
-        _names(attack),
+        None if attack is None else _names(attack),
         profile=profile,
         losses=None if loss is None else _names(loss),
         eps=eps,
@@ -116,7 +146,20 @@ def command(
     if model is None:
         model = newest_run()
         say(f"run: {model}")
-    contenders = [open_contender(path, source, attacks) for path in (model, compare) if path]
+    crafting: dict[str, Any] = dict(
+        profile=profile, gradients=None if gradient is None else _names(gradient), compared=compare is not None
+    )
+    contenders = [open_contender(model, source, attacks, **crafting, **_given(file_facts))]
+    if compare:
+        contenders.append(open_contender(compare, source, attacks, **crafting))
+    if gradient is not None and not any(one.crafting.is_file for one in contenders):
+        raise InputError(f"--gradient {gradient}: {source or model} is a run and crafts on itself; leave it out")
+    # An unfair comparison is refused here, before the records are read.
+    if compare:
+        share_sources(contenders)
+    hunters = parties(contenders) if hunt else None
+    for note in {one.note for one in contenders if one.note}:
+        say(note)
     for short in {entry.name for entry in attacks if entry.reach < entry.eps}:
         say(f"{short}: {steps} steps of {alpha:g} uV cannot reach eps {eps:g} uV; add steps or a larger --alpha")
     run = contenders[0].subject.run
@@ -125,101 +168,47 @@ def command(
     check_fit(contenders, dataset)
     index, which = records_for_all(contenders, dataset, part=part, limit=limit, seed=seed)
     say(f"data: {dataset.source}, {which}")
-    results = [
-        evaluate(
-            one.subject,
-            dataset,
-            index,
-            attacks,
-            source=one.crafter,
-            situation=one.situation,
-            seed=seed,
-            title=one.title,
-        )
-        for one in contenders
-    ]
+    judge_all = evaluate_both if compare else evaluate_contenders
+    results = judge_all(contenders, dataset, index, attacks, seed=seed)
+    checked = check_contender(contenders[0], dataset, index, attacks, seed=seed) if checks else []
     report = {
         "model": str(model),
         "data": dataset.source,
         "n": len(index),
         "profile": profile,
         **summary(results[0]),
+        "checks": [asdict(check) for check in checked],
     }
     if compare:
         accepted = _MARGIN if margin is None else margin
-        report["compare"] = {
-            "model": str(compare),
-            "attacks": summary(results[1])["attacks"],
-            **compared(*results, margin=accepted / 100),
-        }
-    emit("evaluate", report, partial(_table, report, dataset.classes), as_json=as_json)
+        report["compare"] = {"model": str(compare), **compare_summary(results, margin=accepted / 100, seed=seed)}
+    if hunt and hunters:
+        found = hunt_records(*hunters, dataset, index, attacks)
+        save_divergences(found, hunt, classes=dataset.classes, sampling_rate=dataset.sampling_rate)
+        report["hunt"] = {**divergence_summary(found), "witnesses": str(hunt)}
+    emit("evaluate", report, partial(evaluation_table, report, dataset.classes), as_json=as_json)
     return int(margin is not None and not report["compare"]["holds"])
+
+
+def _check_comparison(compare: Path | None, margin: float | None, hunt: Path | None) -> None:
+    """Refuse what cannot be, before anything is opened."""
+    if compare is None:
+        for option, value in (("margin", None if margin is None else f"{margin:g}"), ("hunt", hunt)):
+            if value is not None:
+                raise InputError(f"--{option} {value}: nothing to compare with; add --compare OTHER or leave it out")
+    if margin is not None and not 0 < margin < 100:
+        raise InputError(f"--margin {margin:g}: above 0 and below 100 points needed")
+    if hunt is not None:
+        folder = next(parent for parent in hunt.absolute().parents if parent.exists())
+        if hunt.suffix != ".npz" or hunt.is_dir() or not folder.is_dir():
+            raise InputError(f"--hunt {hunt}: no place for a file of that name; give one that ends in .npz")
+
+
+def _given(facts: dict[str, Any]) -> dict[str, Any]:
+    """What was said of the file; class names as a list."""
+    classes = facts["classes"]
+    return {**facts, "classes": classes.split(",") if classes else None}
 
 
 def _names(listed: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in listed.split(",") if name.strip())
-
-
-def _table(report: dict[str, Any], classes: tuple[str, ...]) -> str:
-    lines = [
-        f"{report['model']} on {report['n']} records of {report['data']}, profile {report['profile']}",
-        "",
-        f"{'attack, n = ' + str(report['n']):<34}{'accuracy [95 %]':<26}{'F1 [95 %]':<26}",
-    ]
-    for row in report["attacks"]:
-        lines.append(f"{_name(row):<34}{_rate(row['accuracy']):<26}{_rate(row['f1']):<26}")
-    worst = report["worst_case"]
-    lines.append(f"{'worst case':<34}{_rate(worst['accuracy']):<26}{_rate(worst['f1']):<26}")
-    lines += _masked(report["attacks"])
-    if "compare" in report:
-        lines += ["", *_comparison(report["model"], report["compare"])]
-    for row in report["attacks"]:
-        lines += ["", f"{_name(row)}: true class by row, predicted by column"]
-        lines.append(
-            f"{'':<8}" + "".join(f"{name:>7}" for name in classes) + f"{'recall':>26}{'precision':>26}{'F1':>8}"
-        )
-        for name, counts in zip(classes, row["confusion"], strict=True):
-            about = row["classes"][name]
-            lines.append(
-                f"{name:<8}"
-                + "".join(f"{count:>7}" for count in counts)
-                + f"{_rate(about['recall']):>26}{_rate(about['precision']):>26}{about['f1']:>8.3f}"
-            )
-    return "\n".join(lines)
-
-
-def _comparison(model: str, compare: dict[str, Any]) -> list[str]:
-    lines = [
-        f"{model} minus {compare['model']}, n = {compare['worst_case']['n']}",
-        f"{'accuracy':<34}{'points [95 %]':<26}{'exact McNemar p':<26}",
-    ]
-    for name, about in (("clean", compare["clean"]), ("worst case", compare["worst_case"])):
-        if about:
-            points = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * about[key] for key in ("difference", "low", "high")))
-            lines.append(f"{name:<34}{points:<26}{about['mcnemar_p']:.3g}")
-    lines += _masked(compare["attacks"], ", other")
-    if compare["holds"]:
-        verdict = f"not inferior by more than {100 * compare['margin']:g} points"
-    else:
-        verdict = f"inferior or undecided: lower bound {100 * compare['worst_case']['low']:+.1f}"
-    return [*lines, f"{'verdict, worst case':<34}{verdict}"]
-
-
-def _masked(attacks: list[dict[str, Any]], whose: str = "") -> list[str]:
-    """A line for each loss that has no gradient at some clean records, so that its accuracy flatters."""
-    shares = {row["loss"]: row["zero_gradient"] for row in attacks if row["zero_gradient"]}
-    return [
-        f"{f'zero {loss} gradient{whose}':<34}{_rate(share)}" for loss, share in shares.items() if share["value"] > 0
-    ]
-
-
-def _name(row: dict[str, Any]) -> str:
-    if row["name"] == "clean":
-        return "clean"
-    steps = f"{row['steps']}, {row['smooth_steps']}" if row["smooth_steps"] else f"{row['steps']}"
-    start = ", random start" if row["random_start"] else ""
-    return f"{row['name'].upper()} {row['eps_uv']:g} uV ({steps}) {row['loss']}{start} [{row['situation']}]"
-
-
-def _rate(rate: dict[str, Any]) -> str:
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,47 +12,85 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import stratified
 from edgeguard.errors import InputError
 from edgeguard.evaluation.portfolio import Attack
+from edgeguard.evaluation.sources import BuildTwin, Source, sources_of
 from edgeguard.evaluation.subject import Subject, open_subject, records_to_judge
+from edgeguard.export.codes import is_quantised
+from edgeguard.export.twin import build_twin
 from edgeguard.models.run import Run
+from edgeguard.runtime.loading import load_onnx
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A subject, and the one whose run crafts against it: itself or a source."""
+    """A subject, and what crafts against it.
+
+    Attributes:
+        crafting: the subject itself, or the one named as source.
+        sources: networks that craft, those of `crafting`; none where only clean records are judged.
+        note: a line to say about the sources; None where all is as asked.
+    """
 
     subject: Subject
     crafting: Subject
+    sources: tuple[Source, ...] = ()
+    note: str | None = None
 
     @property
     def crafter(self) -> Run | None:
-        """The run that crafts; None where it is not at hand."""
+        """The run that crafts, or that the crafting file was exported from; None where it is not at hand."""
         return self.crafting.run
 
     @property
     def situation(self) -> str:
-        """`II` where the subject's own network crafts, `I` where another does."""
-        own = self.crafter is None or self.crafter.weights_sha256 == self.subject.weights_sha256
-        return "II" if own else "I"
+        """`II` where the subject crafts against itself or its own run, `I` where another network does."""
+        if self.crafting.sha256 == self.subject.sha256:
+            return "II"
+        weights = self.crafting.weights_sha256
+        return "II" if weights is not None and weights == self.subject.weights_sha256 else "I"
 
     @property
     def title(self) -> str:
         """A short name: the run's defence, or the file's name."""
-        return str(self.subject.run.config["defense"]) if self.subject.run else Path(self.subject.name).name
+        run = None if self.subject.is_file else self.subject.run
+        return str(run.config["defense"]) if run else Path(self.subject.name).name
 
 
-def open_contender(model: Path, source: Path | None, attacks: Sequence[Attack]) -> Contender:
+def open_contender(
+    model: Path,
+    source: Path | None,
+    attacks: Sequence[Attack],
+    *,
+    profile: str = "paper",
+    gradients: Sequence[str] | None = None,
+    compared: bool = False,
+    build: BuildTwin = build_twin,
+    **facts: Any,
+) -> Contender:
     """A run or a file to judge, attacked by the source, or by itself where none is named.
+
+    Args:
+        profile: whose default gradient sources are meant.
+        gradients: the sources of a file, chosen.
+        compared: with another contender, whose sources attack this one too.
+        build: makes a file's twin.
+        facts: what a foreign file does not say of itself, as in `open_subject`.
 
     Raises InputError where an attack needs a network and none is at hand.
     """
-    subject = open_subject(model)
-    contender = Contender(subject, open_subject(source) if source else subject)
-    if contender.crafter is None and any(attack.name != "clean" for attack in attacks):
-        raise InputError(
-            f"{source or model}: its run is not beside it, so nothing can craft; "
-            "name one with --source RUN, or --attack clean"
-        )
-    return contender
+    subject = open_subject(model, **facts)
+    crafting = open_subject(source) if source else subject
+    if all(attack.name == "clean" for attack in attacks):
+        return Contender(subject, crafting)
+    if compared and gradients is None and crafting.is_file and crafting.run and not rounds(crafting):
+        # The twin of a float file is its run but for the rounding of float sums, and would craft the same once more.
+        gradients = ("parent",)
+    sources, note = sources_of(crafting, profile=profile, chosen=gradients, build=build)
+    return Contender(subject, crafting, sources, note)
+
+
+def rounds(subject: Subject) -> bool:
+    """Whether the subject is a file that computes on integer codes anywhere."""
+    return subject.file is not None and is_quantised(load_onnx(subject.file.path))
 
 
 def check_fit(contenders: Sequence[Contender], dataset: Dataset) -> None:

@@ -1,13 +1,17 @@
-"""Which attacks an evaluation runs: the paper's, as published, or the strict profile, fixed."""
+"""Which attacks an evaluation runs: the paper's, as published, the strict profile, fixed, or everything there is."""
 
 from dataclasses import dataclass
+from itertools import product
 
 from edgeguard.attacks.losses import LOSSES
+from edgeguard.ecg.record import CLASSES
 from edgeguard.errors import InputError
 
-ATTACKS = ("clean", "pgd", "sap")
-PROFILES = ("paper", "strict")
+ATTACKS = ("clean", "pgd", "sap", "cw-smooth")
+PROFILES = ("paper", "strict", "full")
 _STRICT_STEPS = 40
+_FULL_STEPS = 100
+_FULL_RESTARTS = 4
 
 
 @dataclass(frozen=True)
@@ -15,8 +19,11 @@ class Attack:
     """One white-box attack, or none (`clean`); microvolts.
 
     Attributes:
-        random_start: begin at a uniform perturbation instead of zero.
+        random_start: begin at a uniform perturbation instead of zero; SAP's is one before smoothing.
         best: keep each record's iterate of highest loss instead of the last.
+        schedule: how the step shrinks from alpha on.
+        restart: number of the random start, so that each draws its own.
+        target: 0 for any wrong class, k for the class k places behind the true one, cyclically; smooth C&W only.
     """
 
     name: str
@@ -29,6 +36,9 @@ class Attack:
     mask_at: str = "loop"
     random_start: bool = False
     best: bool = False
+    schedule: str = "constant"
+    restart: int = 0
+    target: int = 0
 
     @property
     def reach(self) -> float:
@@ -38,7 +48,7 @@ class Attack:
 
 
 def portfolio(
-    names: tuple[str, ...],
+    names: tuple[str, ...] | None = None,
     *,
     profile: str = "paper",
     losses: tuple[str, ...] | None = None,
@@ -49,23 +59,29 @@ def portfolio(
     kernels: str = "nest25",
     mask_at: str = "loop",
 ) -> list[Attack]:
-    """The attacks of a profile.
+    """The attacks of a profile; by default clean, pgd and sap, and in `full` cw-smooth too.
 
     `paper`: the ADT paper's settings unless told otherwise: cross-entropy, one start at zero, last iterate; each attack
     runs once with each of `losses`.
     `strict`, fixed but for eps: PGD and SAP, cross-entropy and margin, two starts (zero and random), 40 steps of
     2.5 eps / 40 (for SAP, 40 before and 40 after smoothing), best iterate.
+    `full`, fixed but for eps: cross-entropy, margin and DLR, five starts, 100 steps that shrink as a cosine from 2 eps
+    on (of the schedules tried the strongest per step), best iterate. SAP's first start is PGD's end as in the paper,
+    its four others are random perturbations before smoothing.
+    The smooth C&W attack has its own loss and one start: any wrong class, and in `full` each of them.
 
-    Raises InputError for an unknown attack, profile or loss, for losses named in the strict profile, or for a value
+    Raises InputError for an unknown attack, profile or loss, for losses named in a fixed profile, or for a value
     out of range.
     """
+    if profile not in PROFILES:
+        raise InputError(f"--profile {profile}: unknown; choose {', '.join(PROFILES[:-1])} or {PROFILES[-1]}")
+    if names is None:
+        names = ATTACKS if profile == "full" else ATTACKS[:3]
     if not names:
         raise InputError(f"--attack: names none; choose from {', '.join(ATTACKS)}")
     for name in names:
         if name not in ATTACKS:
             raise InputError(f"--attack {name}: unknown; choose from {', '.join(ATTACKS)}")
-    if profile not in PROFILES:
-        raise InputError(f"--profile {profile}: unknown; choose {' or '.join(PROFILES)}")
     for option, value in (("eps", eps), ("alpha", alpha), ("steps", steps), ("smooth-steps", smooth_steps)):
         if not 0 <= value < float("inf"):
             raise InputError(f"--{option} {value:g}: at least 0 needed")
@@ -75,36 +91,53 @@ def portfolio(
     for name in names:
         if name == "clean":
             attacks.append(Attack("clean"))
-        elif profile == "paper":
+        elif profile == "strict":
+            attacks += _strict(name, eps, kernels)
+        elif profile == "full":
+            attacks += _full(name, eps, kernels)
+        elif name == "cw-smooth":
+            attacks.append(Attack(name, eps, alpha, steps, loss="margin", best=True))
+        else:
             after = smooth_steps if name == "sap" else 0
             attacks += [
                 Attack(name, eps, alpha, steps, after, loss, kernels, mask_at)
                 for loss in dict.fromkeys(losses or ("ce",))
             ]
-        else:
-            after = _STRICT_STEPS if name == "sap" else 0
-            attacks += [
-                Attack(
-                    name,
-                    eps,
-                    2.5 * eps / _STRICT_STEPS,
-                    _STRICT_STEPS,
-                    after,
-                    loss,
-                    kernels,
-                    "loop",
-                    start,
-                    True,
-                )
-                for loss in ("ce", "margin")
-                for start in (False, True)
-            ]
+    return attacks
+
+
+def _strict(name: str, eps: float, kernels: str) -> list[Attack]:
+    if name == "cw-smooth":
+        return [Attack(name, eps, eps / 10, _STRICT_STEPS, loss="margin", best=True)]
+    alpha, after = 2.5 * eps / _STRICT_STEPS, _STRICT_STEPS if name == "sap" else 0
+    return [
+        Attack(name, eps, alpha, _STRICT_STEPS, after, loss, kernels, random_start=start, best=True)
+        for loss, start in product(("ce", "margin"), (False, True))
+    ]
+
+
+def _full(name: str, eps: float, kernels: str) -> list[Attack]:
+    if name == "cw-smooth":
+        return [
+            Attack(name, eps, eps / 10, _FULL_STEPS, loss="margin", best=True, target=target)
+            for target in range(len(CLASSES))
+        ]
+    after = _FULL_STEPS if name == "sap" else 0
+    attacks = []
+    for loss, start in product(("ce", "margin", "dlr"), range(1 + _FULL_RESTARTS)):
+        before = 0 if name == "sap" and start else _FULL_STEPS
+        attacks.append(
+            Attack(
+                name, eps, 2 * eps, before, after, loss, kernels, "loop", start > 0, True, "cosine", max(start - 1, 0)
+            )
+        )
     return attacks
 
 
 def _check_losses(losses: tuple[str, ...], profile: str) -> None:
-    if profile == "strict":
-        raise InputError("--loss: the strict profile has its own, ce and margin; leave it out, or use --profile paper")
+    if profile != "paper":
+        own = {"strict": "ce and margin", "full": "ce, margin and dlr"}[profile]
+        raise InputError(f"--loss: the {profile} profile has its own, {own}; leave it out, or use --profile paper")
     if not losses:
         raise InputError(f"--loss: names none; choose from {', '.join(LOSSES)}")
     for loss in losses:

@@ -14,7 +14,7 @@ from edgeguard.ecg.split import split_from
 from edgeguard.errors import InputError
 from edgeguard.models.run import SPLIT, WEIGHTS, Run, is_run, load_run
 from edgeguard.runtime.files import read_json, sha256_file
-from edgeguard.runtime.session import open_model
+from edgeguard.runtime.session import OnnxModel, open_model
 
 
 @dataclass(frozen=True)
@@ -23,56 +23,82 @@ class Subject:
 
     Attributes:
         name: path that the user gave.
-        judge: (ecg float32 [B, 1, T]) to predicted classes int64 [B].
+        logits: (ecg float32 [B, 1, T], microvolts) to float32 [B, C].
         classes: class names in the order of the logits.
         window: samples it takes.
         run: the torch run that it is, or that it was exported from; None where that is not at hand.
         data, split: what it was trained on, from its config or metadata; None where unknown.
         weights_sha256: of the run that it is, or that its file says it was exported from; None where unknown.
-        is_file: judged by ONNX Runtime; adversarial records are rounded to whole ADC codes first.
+        sha256: of what is judged, the run's weights or the file.
+        file: the opened file that it is; None for a run.
     """
 
     name: str
-    judge: Callable[[np.ndarray], np.ndarray]
+    logits: Callable[[np.ndarray], np.ndarray]
     classes: tuple[str, ...]
     window: int
     run: Run | None
     data: dict[str, Any] | None
     split: dict[str, Any] | None
     weights_sha256: str | None
-    is_file: bool
+    sha256: str
+    file: OnnxModel | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Judged by ONNX Runtime; adversarial records are rounded to whole ADC codes first."""
+        return self.file is not None
+
+    def judge(self, ecg: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """int64 [B]: the class of each record of float32 [B, 1, T] microvolts; ties go to the attacker.
+
+        Among equal largest logits it is a wrong class, whichever the device would take: int8 logits do collide.
+
+        Args:
+            labels: int64 [B], true classes.
+        """
+        logits = self.logits(ecg)
+        # Written so that a row with a NaN, which no class exceeds, is tied throughout.
+        tied = ~(logits < logits.max(1, keepdims=True))
+        wrong = tied & (np.arange(logits.shape[1]) != labels[:, None])
+        return np.where(wrong.any(1), wrong.argmax(1), labels).astype(np.int64)
 
 
-def open_subject(path: Path) -> Subject:
-    """A run folder or an ONNX file; the file's run is looked for in the file's folder."""
+def open_subject(path: Path, **facts: Any) -> Subject:
+    """A run folder or an ONNX file; the file's run is looked for in the file's folder.
+
+    Args:
+        facts: threads of ONNX Runtime, and what a foreign file does not say of itself: as in `open_model`.
+    """
     if path.is_dir():
         run = load_run(path)
         config = run.config
         return Subject(
             str(path),
-            _torch_judge(run.model),
+            _torch_logits(run.model),
             tuple(config["classes"]),
             config["window"],
             run,
             config["data"],
             config["split"],
             run.weights_sha256,
-            False,
+            run.weights_sha256,
         )
     if not path.is_file():
         raise InputError(f"{path}: neither a run folder nor an ONNX file; check the path")
-    file = open_model(path, threads=torch.get_num_threads())
+    file = open_model(path, **{"threads": torch.get_num_threads(), **facts})
     about = file.metadata
     return Subject(
         str(path),
-        file.labels,
+        file.logits,
         file.classes,
         file.window,
         parent_run(path, about.parent_sha256),
         about.data,
         about.split,
         about.parent_sha256,
-        True,
+        file.sha256,
+        file,
     )
 
 
@@ -119,11 +145,12 @@ def _trained_names(subject: Subject) -> set[str]:
     return {*names.get("train", ()), *names.get("validation", ())}
 
 
-def _torch_judge(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+def _torch_logits(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
     device = next(model.parameters()).device
 
     @torch.no_grad()
-    def judge(ecg: np.ndarray) -> np.ndarray:
-        return model(torch.from_numpy(ecg).to(device)).argmax(1).cpu().numpy()
+    def logits(ecg: np.ndarray) -> np.ndarray:
+        values: np.ndarray = model(torch.from_numpy(ecg).to(device)).cpu().numpy()
+        return values
 
-    return judge
+    return logits

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgeguard.attacks.gradient import crafting, pgd, sap, uniform_start, with_restarts
+from edgeguard.attacks.gradient import crafting, pgd, pgd_path, sap, uniform_start, with_restarts
 from edgeguard.attacks.losses import cross_entropy, margin
 from edgeguard.attacks.single_step import single_step
 from edgeguard.attacks.smoothing import smoothing_taps
@@ -425,3 +425,27 @@ def test_crafting_on_the_folded_network_finds_what_the_network_finds(attack):
         torch.testing.assert_close(found[-1], attack(nn.Sequential(model), *case), rtol=0, atol=1e-9)
         assert model.training
     assert not torch.equal(found[0], found[-1])
+
+
+@pytest.mark.parametrize(("schedule", "reach"), [("constant", 24.0), ("linear", 15.0), ("cosine", 15.0)])
+def test_a_shrinking_step_adds_up(schedule: str, reach: float):
+    """Four steps of 6: all of it; 1, 3/4, 1/2 and 1/4 of it; half of 1 + cos of 0, 45, 90 and 135 degrees of it."""
+    model = Linear()
+    ecg, labels, mask = linear_case(model)
+    attacked = pgd(model, ecg, labels, mask, eps=100, alpha=6, steps=4, loss=margin, schedule=schedule)
+    torch.testing.assert_close(attacked - ecg, (reach * model.v.sign()).expand(2, 1, T))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_both_phases_of_sap_follow_the_schedule(schedule: str, network: Convolutional, batch: tuple[Tensor, ...]):
+    """PGD's end handed over, as `sap` alone: also where the step shrinks, and starts anew after smoothing."""
+    ecg, labels, mask = batch
+    options = dict(eps=20.0, alpha=9.0, loss=margin, schedule=schedule)
+    end, _ = pgd_path(network, ecg, labels, mask, steps=5, start=None, best=False, **options)
+    whole = sap(network, ecg, labels, mask, steps=5, smooth_steps=4, **options)
+    parts = sap(network, ecg, labels, mask, steps=0, smooth_steps=4, start=end, **options)
+    assert torch.equal(whole, parts) and (whole - ecg).abs().max() <= 20 + 1e-3
+    if schedule != "constant":
+        assert not torch.equal(
+            whole, sap(network, ecg, labels, mask, steps=5, smooth_steps=4, **{**options, "schedule": "constant"})
+        )

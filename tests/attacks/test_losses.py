@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 from torch import Tensor
 
-from edgeguard.attacks.losses import LOSSES, Loss, cross_entropy, margin, rescaled
+from edgeguard.attacks.losses import LOSSES, Loss, cross_entropy, dlr, margin, rescaled, stretched
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5, 0.0], [0.0, 3.0, 3.5, -2.0], [1.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
 LABELS = torch.tensor([0, 1, 3])
@@ -100,3 +100,40 @@ def test_equal_logits_have_a_finite_rescaled_gradient(value: float):
     logits, labels = torch.full((1, 4), value), torch.tensor([2])
     assert rescaled(logits, labels).item() == pytest.approx(np.log(4))
     assert torch.isfinite(gradient(rescaled, logits, labels)).all()
+
+
+def test_dlr_is_the_papers_by_hand():
+    """-(z_y - max of the others) / (z_1 - z_3), logits by size (Croce & Hein 2020, eq. 6)."""
+    assert dlr(LOGITS[:2], LABELS[:2]).tolist() == [-1.5 / 2.0, 0.5 / 3.5]
+    soft = torch.tensor([[0.4, 0.3, 0.2, 0.1], [0.3, 0.4, 0.2, 0.1]])
+    assert torch.equal(dlr(LOGITS[:2], soft), dlr(LOGITS[:2], LABELS[:2]))
+
+
+@given(
+    logits=st.lists(st.integers(-30, 30), min_size=3, max_size=5, unique=True),
+    label=st.integers(0, 2),
+    power=st.integers(-3, 12),
+    shift=st.integers(-100, 100),
+)
+@settings(max_examples=80, deadline=None)
+def test_dlr_sees_neither_a_factor_nor_a_shift(logits: list[int], label: int, power: int, shift: int):
+    given, labels = torch.tensor([logits], dtype=torch.float64), torch.tensor([label])
+    first, second, third = sorted(logits, reverse=True)[:3]
+    best_other = second if logits[label] == first else first
+    assert dlr(given, labels).item() == pytest.approx((best_other - logits[label]) / (first - third))
+    torch.testing.assert_close(dlr(given * 2.0**power + shift, labels), dlr(given, labels))
+
+
+@pytest.mark.parametrize("row", [[1.0, 1, 1, 1], [3.0, 3, 3, -9], [0, 0, 0, 1e6], [5, 5, 5, 4.999]])
+@pytest.mark.parametrize("label", range(4))
+def test_tied_logits_have_a_finite_dlr(row: list[float], label: int):
+    logits, labels = torch.tensor([row]), torch.tensor([label])
+    assert torch.isfinite(dlr(logits, labels)).all()
+    assert torch.isfinite(gradient(dlr, logits, labels)).all()
+
+
+def test_stretched_logits_end_at_zero_and_ten_below():
+    found = stretched(LOGITS[:2])
+    assert found.amax(1).tolist() == [0, 0] and found.amin(1).tolist() == pytest.approx([-10, -10])
+    assert torch.equal(found.argsort(1), LOGITS[:2].argsort(1))
+    assert torch.isfinite(stretched(LOGITS)).all()

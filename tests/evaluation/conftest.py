@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,20 @@ from edgeguard.ecg.dataset import Dataset, build
 from edgeguard.ecg.record import CLASSES, Record
 from edgeguard.models.run import Run, save_tensors
 from edgeguard.runtime.files import write_json
+from edgeguard.runtime.metadata import ModelMetadata
 
 WINDOW = 120
+
+GRAPH = """
+<ir_version: 10, opset_import: ["" : 21]>
+mean (float[batch,1,120] ecg) => (float[batch,4] logits)
+<int64[1] time = {2}, float[1,4] weight = {1, -1, 0, 0}, float[4] bias = {0, 0, -9999, -9999}> {
+    mean = ReduceMean <keepdims = 0> (ecg, time)
+    scaled = MatMul (mean, weight)
+    logits = Add (scaled, bias)
+}
+"""
+"""N where the mean is above zero, else A."""
 
 
 class Balance(nn.Module):
@@ -82,3 +95,28 @@ def make_run(tmp_path: Path, dataset: Dataset) -> MakeRun:
         return Run(tmp_path / name, settings, model)
 
     return make
+
+
+WriteFile = Callable[..., Path]
+
+
+@pytest.fixture
+def write_file(tmp_path: Path) -> WriteFile:
+    """An ONNX file that says it was exported from the run, if one is given, or with `said=False` nothing of itself."""
+
+    def write(name: str, run: Run | None = None, *, said: bool = True) -> Path:
+        model = onnx.parser.parse_model(GRAPH)
+        about = ModelMetadata(
+            classes=CLASSES,
+            sampling_rate=300,
+            window=WINDOW,
+            parent_sha256=run and run.weights_sha256,
+            data=run and run.config["data"],
+            split=run and run.config["split"],
+        )
+        if said:
+            onnx.helper.set_model_props(model, about.to_props())
+        onnx.save(model, tmp_path / name)
+        return tmp_path / name
+
+    return write

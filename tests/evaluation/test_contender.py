@@ -4,17 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import split
 from edgeguard.errors import InputError
-from edgeguard.evaluation.contender import Contender, check_fit, open_contender, records_for_all
+from edgeguard.evaluation.contender import check_fit, open_contender, records_for_all
 from edgeguard.evaluation.portfolio import portfolio
-from edgeguard.evaluation.subject import open_subject
 from edgeguard.models.run import Run
 from edgeguard.runtime.files import write_json
 
 MakeRun = Callable[..., Run]
+WriteFile = Callable[..., Path]
 ATTACKS = portfolio(("clean", "pgd"))
 
 
@@ -29,13 +30,38 @@ def test_a_run_crafts_against_itself_unless_a_source_is_named(make_run: MakeRun)
     assert open_contender(make_run("twin").path, run.path, ATTACKS).situation == "II"
 
 
-def test_a_stranger_can_be_judged_but_not_attacked(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch):
-    stranger = replace(open_subject(make_run().path), name="some/file.onnx", run=None)
-    assert Contender(stranger, stranger).title == "file.onnx"
-    monkeypatch.setattr("edgeguard.evaluation.contender.open_subject", lambda path: stranger)
-    with pytest.raises(InputError, match=r"file\.onnx: its run is not beside it, so nothing can craft; name one with"):
-        open_contender(Path("file.onnx"), None, ATTACKS)
-    assert open_contender(Path("file.onnx"), None, ATTACKS[:1]).crafter is None
+def no_twin(*_: object, **__: object) -> nn.Module:
+    raise InputError("stranger.onnx: operator Erf (node erf, opset 21) is not in the twin")
+
+
+def test_a_stranger_is_attacked_through_its_twin(write_file: WriteFile):
+    file = write_file("stranger.onnx")
+    stranger = open_contender(file, None, ATTACKS)
+    assert (stranger.situation, stranger.title, stranger.crafter) == ("II", "stranger.onnx", None)
+    assert [source.name for source in stranger.sources] == ["twin"] and stranger.note is None
+    with pytest.raises(InputError, match=r"Erf .*; or craft on another network with --source RUN"):
+        open_contender(file, None, ATTACKS, build=no_twin)
+    assert open_contender(file, None, ATTACKS[:1], build=no_twin).sources == ()
+
+
+def test_a_file_whose_twin_cannot_be_built_falls_back_on_its_run(make_run: MakeRun, write_file: WriteFile):
+    run = make_run()
+    beside = open_contender(write_file("run/a.onnx", run), None, ATTACKS, build=no_twin)
+    assert [source.name for source in beside.sources] == ["parent"] and beside.situation == "II"
+    assert beside.note is not None and beside.note.endswith(
+        "Erf (node erf, opset 21) is not in the twin; crafting on its float run alone"
+    )
+    with pytest.raises(InputError, match="Erf"):
+        open_contender(run.path / "a.onnx", None, ATTACKS, gradients=("twin",), build=no_twin)
+
+
+def test_files_craft_in_their_own_situation(make_run: MakeRun, write_file: WriteFile):
+    run = make_run()
+    beside, stranger = write_file("run/a.onnx", run), write_file("b.onnx")
+    assert open_contender(run.path, beside, ATTACKS).situation == "II"
+    assert open_contender(run.path, stranger, ATTACKS).situation == "I"
+    assert open_contender(stranger, beside, ATTACKS).situation == "I"
+    assert open_contender(stranger, stranger, ATTACKS).situation == "II"
 
 
 @pytest.mark.parametrize("which", ["subject", "crafting"])

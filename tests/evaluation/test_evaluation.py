@@ -3,24 +3,28 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeguard.attacks import losses
 from edgeguard.attacks.gradient import pgd, sap
 from edgeguard.attacks.smoothing import smoothing_taps
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.evaluation import evaluate as module
-from edgeguard.evaluation.evaluate import Evaluation, Judged, craft, evaluate, summary, zero_gradient
+from edgeguard.evaluation.evaluate import Evaluation, Judged, craft, evaluate, summary, whole_codes, zero_gradient
 from edgeguard.evaluation.metrics import confusion_matrix
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.evaluation.subject import Subject, open_subject
 from edgeguard.models.run import Run
 
 MakeRun = Callable[..., Run]
+WriteFile = Callable[..., Path]
 
 
 def weight(run: Run) -> np.ndarray:
@@ -84,7 +88,7 @@ def test_a_transferred_attack_is_weaker_than_ones_own(make_run: MakeRun, dataset
     assert rights[0] < rights[1]
 
 
-LOSSES = ("ce", "margin", "rescaled")
+LOSSES = ("ce", "margin", "dlr", "rescaled")
 
 
 def test_a_saturated_network_is_masked_under_cross_entropy_alone(make_run: MakeRun, dataset: Dataset):
@@ -108,7 +112,7 @@ def test_a_saturated_network_is_masked_under_cross_entropy_alone(make_run: MakeR
         np.testing.assert_array_equal(after.predicted, expected)
     assert (plain.worst_case() == stretched.worst_case()).all()
     clean, ce, *others = summary(stretched)["attacks"]
-    assert clean["zero_gradient"] is None and [row["zero_gradient"]["value"] for row in others] == [0, 0]
+    assert clean["zero_gradient"] is None and [row["zero_gradient"]["value"] for row in others] == [0, 0, 0]
     assert ce["zero_gradient"] == {**ce["zero_gradient"], "value": masked.sum() / 90, "n": 90}
 
 
@@ -141,7 +145,7 @@ def test_attacks_that_share_their_first_steps_are_those_run_alone(make_run: Make
     ecg, mask, labels = (torch.from_numpy(part) for part in dataset.batch(index))
     paths: module.Paths = {}
     for attack in portfolio(("pgd", "sap"), profile=profile, eps=6, alpha=1.5, steps=5, smooth_steps=7):
-        start = module._random_start(ecg, index, attack.eps, 0) if attack.random_start else None
+        start = module._random_start(ecg, index, attack, 0) if attack.random_start else None
         options: dict[str, Any] = dict(eps=attack.eps, alpha=attack.alpha, steps=attack.steps, start=start)
         options |= dict(loss=losses.LOSSES[attack.loss], best=attack.best)
         if attack.name == "pgd":
@@ -164,25 +168,65 @@ def test_a_records_random_start_is_its_own(make_run: MakeRun, dataset: Dataset):
     assert not np.array_equal(together, craft(run, dataset, np.array([4, 9, 30]), attack, seed=3))
 
 
-def test_a_file_is_given_whole_codes_and_clean_records_as_they_are(make_run: MakeRun, dataset: Dataset):
+def test_a_file_is_given_whole_codes_and_clean_records_as_they_are(
+    make_run: MakeRun, write_file: WriteFile, dataset: Dataset
+):
     run = make_run()
     shifted = replace(dataset, windows=dataset.windows.astype(np.float32) + 0.25)
     seen: list[np.ndarray] = []
 
-    def judge(ecg: np.ndarray) -> np.ndarray:
+    def logits(ecg: np.ndarray) -> np.ndarray:
         seen.append(ecg)
-        return np.zeros(len(ecg), np.int64)
+        return np.zeros((len(ecg), 4), np.float32)
 
     index, attacks = np.arange(6), portfolio(("clean", "sap"), eps=7)
-    subject = open_subject(run.path)
-    for is_file in (False, True):
+    for path in (run.path, write_file("run/a.onnx", run)):
         seen.clear()
-        given: Subject = replace(subject, judge=judge, is_file=is_file)
-        evaluate(given, shifted, index, attacks, source=run, situation="II")
+        subject: Subject = replace(open_subject(path), logits=logits)
+        (row, _) = evaluate(subject, shifted, index, attacks, source=run, situation="II").judged[::-1]
         clean, attacked = seen
         np.testing.assert_array_equal(clean, shifted.batch(index)[0])
         crafted = craft(run, shifted, index, attacks[1])
-        np.testing.assert_array_equal(attacked, np.rint(crafted) if is_file else crafted)
+        if subject.is_file:
+            assert row.gradient == "parent"
+            np.testing.assert_array_equal(attacked, whole_codes(crafted, clean, 7))
+        else:
+            assert row.gradient == "run"
+            np.testing.assert_array_equal(attacked, crafted)
+
+
+@given(
+    clean=st.lists(st.integers(-2000, 2000), min_size=1, max_size=20),
+    eps=st.integers(0, 30),
+    share=st.floats(-1, 1),
+)
+@settings(max_examples=100, deadline=None)
+def test_whole_records_are_rounded_to_the_nearest_code(clean: list[int], eps: int, share: float):
+    ecg = np.array(clean, np.float32)[None, None]
+    crafted = (ecg + np.float32(share * eps)).astype(np.float32)
+    codes = whole_codes(crafted, ecg, eps)
+    np.testing.assert_array_equal(codes, np.rint(crafted))
+    assert np.abs(codes - ecg).max() <= eps and codes.dtype == np.float32
+
+
+@given(
+    clean=st.floats(-3000, 3000, width=32),
+    eps=st.floats(0, 30),
+    share=st.floats(-1, 1),
+)
+@settings(max_examples=200, deadline=None)
+def test_codes_are_within_eps_also_of_records_between_codes(clean: float, eps: float, share: float):
+    ecg = np.full((1, 1, 1), clean, np.float32)
+    (code,) = whole_codes((ecg + share * eps).astype(np.float32), ecg, eps).ravel().astype(float)
+    inside = [c for c in range(math.floor(clean - 31), math.ceil(clean + 32)) if abs(c - clean) <= eps]
+    assert (code in inside) if inside else code == ecg.item()
+    if inside and min(inside) <= clean + share * eps <= max(inside):
+        assert abs(code - (clean + share * eps)) <= 0.5 + 1e-3
+
+
+def test_without_a_budget_a_record_is_its_own_code():
+    ecg = np.array([[[0.25, -3.0, 7.5]]], np.float32)
+    np.testing.assert_array_equal(whole_codes(ecg, ecg, 0.0), ecg)
 
 
 def judged(*rows: list[int], labels: list[int]) -> Evaluation:
@@ -202,9 +246,21 @@ def test_the_worst_case_is_taken_record_by_record():
 def test_a_summary_has_the_keys_of_the_contract():
     predicted, labels = [0, 0, 1, 2, 2, 3, 0], [0, 0, 1, 1, 2, 3, 3]
     report = summary(judged(predicted, labels=labels))
-    assert set(report) == {"attacks", "worst_case"} and set(report["worst_case"]) == {"accuracy", "f1"}
+    assert set(report) == {"attacks", "worst_case", "by_gradient"}
+    assert set(report["worst_case"]) == {"accuracy", "f1"} and report["by_gradient"] == {}
     row: dict[str, Any] = report["attacks"][0]
-    contract = ["name", "situation", "eps_uv", "steps", "smooth_steps", "loss", "accuracy", "f1", "confusion"]
+    contract = [
+        "name",
+        "situation",
+        "gradient",
+        "eps_uv",
+        "steps",
+        "smooth_steps",
+        "loss",
+        "accuracy",
+        "f1",
+        "confusion",
+    ]
     assert set(contract) <= set(row)
     assert row["confusion"] == confusion_matrix(np.array(labels), np.array(predicted), 4).tolist()
     for rate in (row["accuracy"], row["f1"], report["worst_case"]["accuracy"], report["worst_case"]["f1"]):

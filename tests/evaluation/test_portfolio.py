@@ -45,6 +45,31 @@ def test_the_strict_profile_is_fixed():
     assert {a.alpha for a in portfolio(("pgd",), profile="strict", eps=25)} == {2.5 * 25 / 40}
 
 
+def test_the_full_profile_is_fixed():
+    """Three losses, five starts of their own, 100 steps that shrink, best iterate; smooth C&W to each class."""
+    attacks = portfolio(profile="full", eps=25, alpha=9, steps=1, smooth_steps=1, mask_at="end")
+    assert attacks[0] == Attack("clean") and len(set(attacks)) == len(attacks) == 1 + 2 * 15 + 4
+    signed = [a for a in attacks if a.name in ("pgd", "sap")]
+    assert {(a.name, a.loss, a.random_start, a.restart) for a in signed} == set(
+        product(("pgd", "sap"), ("ce", "margin", "dlr"), (True,), range(4))
+    ) | set(product(("pgd", "sap"), ("ce", "margin", "dlr"), (False,), (0,)))
+    for attack in signed:
+        assert (attack.eps, attack.best, attack.mask_at, attack.schedule) == (25, True, "loop", "cosine")
+        assert attack.smooth_steps == (100 if attack.name == "sap" else 0)
+        assert attack.steps == (0 if attack.name == "sap" and attack.random_start else 100)
+        assert attack.reach == 25
+    assert [a.target for a in attacks if a.name == "cw-smooth"] == [0, 1, 2, 3]
+
+
+def test_smooth_cw_runs_once_where_it_is_named():
+    assert [a.name for a in portfolio()] == [a.name for a in portfolio(profile="strict") if not a.best] + ["pgd", "sap"]
+    assert portfolio(("cw-smooth",), losses=("ce", "dlr"), alpha=3, steps=7) == [
+        Attack("cw-smooth", 10, 3, 7, loss="margin", best=True)
+    ]
+    (strict,) = portfolio(("cw-smooth",), profile="strict", eps=20, alpha=9)
+    assert (strict.alpha, strict.steps, strict.target, strict.loss) == (2, 40, 0, "margin")
+
+
 def test_how_far_the_steps_reach():
     assert Attack("pgd", eps=25, alpha=1, steps=20).reach == 20
     assert Attack("pgd", eps=5, alpha=1, steps=20).reach == 5
@@ -56,20 +81,25 @@ def test_how_far_the_steps_reach():
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (("clean", "fgsm"), {}, "--attack fgsm: unknown; choose from clean, pgd, sap"),
-        ((), {}, "--attack: names none; choose from clean, pgd, sap"),
-        (("pgd",), {"profile": "lax"}, "--profile lax: unknown; choose paper or strict"),
+        (("clean", "fgsm"), {}, "--attack fgsm: unknown; choose from clean, pgd, sap, cw-smooth"),
+        ((), {}, "--attack: names none; choose from clean, pgd, sap, cw-smooth"),
+        (("pgd",), {"profile": "lax"}, "--profile lax: unknown; choose paper, strict or full"),
         (("pgd",), {"eps": -1.0}, "--eps -1: at least 0 needed"),
         (("pgd",), {"eps": math.nan}, "--eps nan: at least 0 needed"),
         (("pgd",), {"eps": math.inf}, "--eps inf: at least 0 needed"),
         (("pgd",), {"alpha": -1.0}, "--alpha -1: at least 0 needed"),
         (("pgd",), {"steps": -1}, "--steps -1: at least 0 needed"),
-        (("pgd",), {"losses": ("ce", "dlr")}, "--loss dlr: unknown; choose from ce, margin, rescaled"),
-        (("pgd",), {"losses": ()}, "--loss: names none; choose from ce, margin, rescaled"),
+        (("pgd",), {"losses": ("ce", "cw")}, "--loss cw: unknown; choose from ce, margin, dlr, rescaled"),
+        (("pgd",), {"losses": ()}, "--loss: names none; choose from ce, margin, dlr, rescaled"),
         (
             ("pgd",),
             {"losses": ("ce",), "profile": "strict"},
             "--loss: the strict profile has its own, ce and margin; leave it out, or use --profile paper",
+        ),
+        (
+            ("pgd",),
+            {"losses": ("ce",), "profile": "full"},
+            "--loss: the full profile has its own, ce, margin and dlr; leave it out, or use --profile paper",
         ),
         (("sap",), {"smooth_steps": -2}, "--smooth-steps -2: at least 0 needed"),
     ],

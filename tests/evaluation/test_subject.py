@@ -1,11 +1,13 @@
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeguard.ecg.dataset import Dataset, build
 from edgeguard.ecg.record import CLASSES, Record
@@ -14,36 +16,9 @@ from edgeguard.errors import InputError
 from edgeguard.evaluation.subject import Subject, open_subject, parent_run, records_to_judge
 from edgeguard.models.run import Run
 from edgeguard.runtime.files import write_json
-from edgeguard.runtime.metadata import ModelMetadata
 
 MakeRun = Callable[..., Run]
-
-GRAPH = """
-<ir_version: 10, opset_import: ["" : 21]>
-mean (float[batch,1,120] ecg) => (float[batch,4] logits)
-<int64[1] time = {2}, float[1,4] weight = {1, -1, 0, 0}, float[4] bias = {0, 0, -9999, -9999}> {
-    mean = ReduceMean <keepdims = 0> (ecg, time)
-    scaled = MatMul (mean, weight)
-    logits = Add (scaled, bias)
-}
-"""
-
-
-def write_file(path: Path, run: Run | None, **about: object) -> Path:
-    """An ONNX file that says it was exported from the run."""
-    model = onnx.parser.parse_model(GRAPH)
-    said = ModelMetadata(
-        classes=CLASSES,
-        sampling_rate=300,
-        window=120,
-        parent_sha256=run and run.weights_sha256,
-        data=run and run.config["data"],
-        split=run and run.config["split"],
-        **about,  # type: ignore[arg-type]
-    )
-    onnx.helper.set_model_props(model, said.to_props())
-    onnx.save(model, path)
-    return path
+WriteFile = Callable[..., Path]
 
 
 def test_a_run_is_judged_by_its_network(make_run: MakeRun, dataset: Dataset):
@@ -52,29 +27,70 @@ def test_a_run_is_judged_by_its_network(make_run: MakeRun, dataset: Dataset):
     ecg = dataset.batch(np.arange(20))[0]
     with torch.no_grad():
         expected = run.model(torch.from_numpy(ecg)).argmax(1).numpy()
-    np.testing.assert_array_equal(subject.judge(ecg), expected)
-    assert subject.judge(ecg).dtype == np.int64
+    labels = dataset.labels[:20]
+    np.testing.assert_array_equal(subject.judge(ecg, labels), expected)
+    assert subject.judge(ecg, labels).dtype == np.int64
     assert (subject.classes, subject.window, subject.is_file) == (CLASSES, 120, False)
     assert subject.weights_sha256 == run.weights_sha256
 
 
-def test_a_file_is_judged_by_onnx_runtime_and_knows_its_run(make_run: MakeRun, dataset: Dataset):
+def test_a_file_is_judged_by_onnx_runtime_and_knows_its_run(make_run: MakeRun, write_file: WriteFile, dataset: Dataset):
     run = make_run()
-    subject = open_subject(write_file(run.path / "some.onnx", run))
-    ecg = dataset.batch(np.arange(20))[0]
-    np.testing.assert_array_equal(subject.judge(ecg), (ecg.mean((1, 2)) < 0).astype(int))
+    subject = open_subject(write_file("run/some.onnx", run))
+    ecg, _, labels = dataset.batch(np.arange(20))
+    np.testing.assert_array_equal(subject.judge(ecg, labels), (ecg.mean((1, 2)) < 0).astype(int))
     assert subject.is_file and subject.run is not None and subject.run.path == run.path
     assert subject.weights_sha256 == run.weights_sha256
     assert subject.data == run.config["data"] and subject.split == run.config["split"]
 
 
-def test_a_file_apart_from_its_run_has_none(make_run: MakeRun, tmp_path: Path):
-    run, other = make_run(), make_run("other", seed=1)
-    assert open_subject(write_file(tmp_path / "some.onnx", run)).run is None
-    assert open_subject(write_file(other.path / "some.onnx", run)).run is None
-    assert open_subject(write_file(run.path / "none.onnx", None)).run is None
+def test_a_file_apart_from_its_run_has_none(make_run: MakeRun, write_file: WriteFile):
+    run = make_run()
+    make_run("other", seed=1)
+    apart = open_subject(write_file("some.onnx", run))
+    assert apart.run is None and apart.weights_sha256 == run.weights_sha256
+    assert open_subject(write_file("other/some.onnx", run)).run is None
+    assert open_subject(write_file("run/none.onnx")).run is None
     assert parent_run(run.path / "any.onnx", None) is None
-    assert open_subject(tmp_path / "some.onnx").weights_sha256 == run.weights_sha256
+
+
+def test_what_a_file_does_not_say_is_said_for_it(write_file: WriteFile):
+    file = write_file("bare.onnx", said=False)
+    with pytest.raises(InputError, match=r"bare\.onnx: does not say the sampling rate"):
+        open_subject(file)
+    subject = open_subject(file, sampling_rate=300.0, unit="mV", classes=CLASSES)
+    assert (subject.classes, subject.window) == (CLASSES, 120)
+
+
+def given_logits(make_run: MakeRun, rows: list[list[float]]) -> Subject:
+    return replace(open_subject(make_run().path), logits=lambda ecg: np.array(rows, np.float32))
+
+
+def test_ties_go_to_the_attacker(make_run: MakeRun):
+    """The right class is 1 throughout; equal largest logits count as any wrong one of them."""
+    inf, nan = math.inf, math.nan
+    rows = [
+        [0, 5, 5, 1],
+        [5, 5, 5, 1],
+        [0, 5, 4, 1],
+        [7, 5, 7, 1],
+        [2, 2, 2, 2],
+        [0, inf, inf, 0],
+        [nan] * 4,
+        [0, 3, nan, 0],
+    ]
+    predicted = given_logits(make_run, rows).judge(np.zeros((8, 1, 120), np.float32), np.ones(8, np.int64))
+    assert predicted.tolist()[:6] == [2, 0, 1, 0, 0, 2] and 1 not in predicted[6:]
+
+
+@given(st.lists(st.lists(st.integers(-2, 2), min_size=4, max_size=4), min_size=1, max_size=8), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_a_record_is_right_only_where_its_logit_exceeds_every_other(rows: list[list[int]], label: int):
+    subject = Subject("it", lambda ecg: np.array(rows, np.float32), CLASSES, 120, None, None, None, None, "")
+    predicted = subject.judge(np.zeros((len(rows), 1, 120), np.float32), np.full(len(rows), label))
+    for row, found in zip(rows, predicted, strict=True):
+        assert row[found] == max(row)
+        assert (found == label) == all(row[label] > other for i, other in enumerate(row) if i != label)
 
 
 def test_what_is_neither_is_refused(tmp_path: Path):
@@ -115,8 +131,8 @@ def test_on_other_data_what_the_run_has_seen_is_left_out(subject: Subject, datas
     assert len(records_to_judge(subject, other, part="all")[0]) == 90
 
 
-def test_a_file_of_unknown_origin_is_judged_on_everything(tmp_path: Path, dataset: Dataset):
-    stranger = open_subject(write_file(tmp_path / "stranger.onnx", None))
+def test_a_file_of_unknown_origin_is_judged_on_everything(write_file: WriteFile, dataset: Dataset):
+    stranger = open_subject(write_file("stranger.onnx"))
     assert len(records_to_judge(stranger, dataset, part="test")[0]) == 90
 
 

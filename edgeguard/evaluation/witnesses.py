@@ -1,0 +1,254 @@
+"""Divergences between two deployed networks: judged, counted, and kept for whoever wants to see for himself."""
+
+import io
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from edgeguard.attacks.divergence import SHAPES, hunt, straddle
+from edgeguard.attacks.losses import Loss
+from edgeguard.ecg.dataset import Dataset
+from edgeguard.errors import InputError
+from edgeguard.evaluation.contender import Contender
+from edgeguard.evaluation.evaluate import whole_codes
+from edgeguard.evaluation.intervals import rate
+from edgeguard.evaluation.portfolio import Attack
+from edgeguard.evaluation.sources import Source
+from edgeguard.runtime.files import write_bytes
+
+SCHEMA = "edgeguard.divergence/1"
+_BATCH = 32
+_INT16 = np.iinfo(np.int16)
+
+
+@dataclass(frozen=True)
+class Party:
+    """One of two networks that are meant to be the same.
+
+    Attributes:
+        name: of the file or run.
+        network: whose gradient guides the hunt, from [B, 1, T] microvolts to logits [B, C].
+        judge: (ecg float32 [B, 1, T], labels int64 [B]) to classes int64 [B], as deployed; ties go to a wrong class.
+        sha256: of what is judged.
+    """
+
+    name: str
+    network: nn.Module
+    judge: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Divergences:
+    """Records inside eps of an original that one party gets right and the other wrong.
+
+    Attributes:
+        parties: names, (first, second).
+        sha256: of what each party is.
+        names: of the records [M]; a record appears once for each direction in which it was found.
+        labels: int64 [M], true classes.
+        original, adversarial: float32 [M, T], microvolts; the adversarial ones are what an ADC of whole codes reads.
+        predicted: int64 [M, 2], what each party said of the adversarial record; exactly one is the true class.
+        eps: microvolts.
+        tried: records that were hunted on, in both directions.
+    """
+
+    parties: tuple[str, str]
+    sha256: tuple[str, str]
+    names: np.ndarray
+    labels: np.ndarray
+    original: np.ndarray
+    adversarial: np.ndarray
+    predicted: np.ndarray
+    eps: float
+    tried: int
+
+    @property
+    def only_first(self) -> np.ndarray:
+        """bool [M]: the first party is right, the second wrong."""
+        return np.asarray(self.predicted[:, 0] == self.labels)
+
+
+def parties(contenders: Sequence[Contender]) -> tuple[Party, Party]:
+    """Two contenders with the gradients to hunt by: a file's twin, or where it has none its run.
+
+    Raises InputError where a contender has no gradient that leads anywhere, or both have the same.
+    """
+    sources = [_guide(one) for one in contenders]
+    first, second = (
+        Party(one.subject.name, source.model, one.subject.judge, one.subject.sha256)
+        for one, source in zip(contenders, sources, strict=True)
+    )
+    if sources[0].identity == sources[1].identity:
+        raise InputError(
+            f"--hunt: {first.name} and {second.name} have one gradient, {sources[0].name}; add twin to --gradient"
+        )
+    return first, second
+
+
+def find_divergences(
+    first: Party,
+    second: Party,
+    ecg: np.ndarray,
+    labels: np.ndarray,
+    mask: np.ndarray,
+    names: Sequence[str],
+    *,
+    eps: float = 10.0,
+    steps: int = 40,
+    shapes: Sequence[str] = SHAPES,
+    loss: Loss = straddle,
+    seed: int | None = None,
+) -> Divergences:
+    """Hunt on every record, in both directions and every shape; the records as they are count too, where they diverge.
+
+    Only the parties' judges decide, on whole ADC codes.
+
+    Args:
+        ecg, labels, mask: float32 [N, 1, T] in microvolts, int64 [N], bool [N, 1, T].
+        shapes: of `attacks.divergence.SHAPES`.
+        loss: what the hunt climbs.
+        seed: of a random start; None starts at the records.
+    """
+    found: dict[tuple[int, bool], tuple[np.ndarray, np.ndarray]] = {}
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    with tqdm(total=2 * len(shapes) * len(ecg), desc="divergence", unit="record", dynamic_ncols=True) as bar:
+        for begin in range(0, len(ecg), _BATCH):
+            rows = np.arange(begin, min(begin + _BATCH, len(ecg)))
+            x, y, m = ecg[rows], labels[rows], mask[rows]
+            _keep(found, first, second, rows, x, y)
+            for shape in shapes:
+                for right, wrong in ((first, second), (second, first)):
+                    candidates = hunt(
+                        right.network, wrong.network, *(torch.from_numpy(part) for part in (x, y, m)),
+                        eps=eps, steps=steps, shape=shape, loss=loss, generator=generator,
+                    )  # fmt: skip
+                    _keep(found, first, second, rows, whole_codes(candidates.numpy(), x, eps), y)
+                    bar.update(len(rows))
+    keys = sorted(found)
+    rows = np.array([row for row, _ in keys], np.int64)
+    samples = ecg.shape[-1]
+    return Divergences(
+        parties=(first.name, second.name),
+        sha256=(first.sha256, second.sha256),
+        names=np.array([names[int(row)] for row in rows], str),
+        labels=labels[rows],
+        original=ecg[rows, 0],
+        adversarial=np.array([found[key][0] for key in keys], np.float32).reshape(-1, samples),
+        predicted=np.array([found[key][1] for key in keys], np.int64).reshape(-1, 2),
+        eps=eps,
+        tried=len(ecg),
+    )
+
+
+def hunt_records(
+    first: Party, second: Party, dataset: Dataset, index: np.ndarray, attacks: Sequence[Attack]
+) -> Divergences:
+    """Hunt on records of a data set, within the attacks' eps and with as many steps as the longest of them."""
+    ecg, mask, labels = dataset.batch(index)
+    names = [dataset.names[record] for record in index]
+    eps, steps = max(attack.eps for attack in attacks), max(attack.steps for attack in attacks)
+    return find_divergences(first, second, ecg, labels, mask, names, eps=eps, steps=steps)
+
+
+def divergence_summary(found: Divergences) -> dict[str, Any]:
+    """Rates of the records hunted on: only the first party right, only the second, either."""
+    only_first = found.only_first
+    either = len(np.unique(found.names))
+    return {
+        "parties": list(found.parties),
+        "eps_uv": found.eps,
+        "only_first_right": rate(int(only_first.sum()), found.tried),
+        "only_second_right": rate(int((~only_first).sum()), found.tried),
+        "either": rate(either, found.tried),
+    }
+
+
+def save_divergences(found: Divergences, path: Path, *, classes: Sequence[str], sampling_rate: float) -> None:
+    """Write an .npz that numpy reads without pickle, atomically.
+
+    Arrays over M witnesses: `names`, `labels` (true), `original` and `adversarial` [M, T] in int16 microvolts (float32
+    where a record is not in whole codes of 16 bits), `predicted` [M, 2]. Of the whole: `schema`, `parties`, `sha256`,
+    `eps_uv`, `tried`, `classes`, `unit`, `sampling_rate`.
+
+    Raises InputError when the file cannot be written.
+    """
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        schema=np.array(SCHEMA),
+        parties=np.array(found.parties),
+        sha256=np.array(found.sha256),
+        names=found.names,
+        labels=found.labels,
+        original=_compact(found.original),
+        adversarial=_compact(found.adversarial),
+        predicted=found.predicted,
+        eps_uv=np.float64(found.eps),
+        tried=np.int64(found.tried),
+        classes=np.array(classes),
+        unit=np.array("uV"),
+        sampling_rate=np.float64(sampling_rate),
+    )
+    write_bytes(path, content.getvalue())
+
+
+def load_divergences(path: Path) -> Divergences:
+    """Read what `save_divergences` wrote; no code in it is run.
+
+    Raises InputError for another file, or a damaged one.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["schema"]) != SCHEMA:
+                raise ValueError(f"schema {stored['schema']}")
+            first, second = (str(name) for name in stored["parties"])
+            one, other = (str(digest) for digest in stored["sha256"])
+            return Divergences(
+                parties=(first, second),
+                sha256=(one, other),
+                names=stored["names"],
+                labels=stored["labels"],
+                original=stored["original"].astype(np.float32),
+                adversarial=stored["adversarial"].astype(np.float32),
+                predicted=stored["predicted"],
+                eps=float(stored["eps_uv"]),
+                tried=int(stored["tried"]),
+            )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: no divergence witnesses ({error}); write them anew") from error
+
+
+def _guide(contender: Contender) -> Source:
+    guides = [source for source in contender.sources if source.name != "none"]
+    if not guides:
+        raise InputError(f"--hunt: {contender.subject.name} has no gradient to follow; add twin to --gradient")
+    return min(guides, key=lambda source: source.twin_of is None)
+
+
+def _keep(
+    found: dict[tuple[int, bool], tuple[np.ndarray, np.ndarray]],
+    first: Party,
+    second: Party,
+    rows: np.ndarray,
+    ecg: np.ndarray,
+    labels: np.ndarray,
+) -> None:
+    """Add the records that diverge, by (row, whether the second party is the right one); the first of each is kept."""
+    predicted = np.stack([first.judge(ecg, labels), second.judge(ecg, labels)], 1)
+    right = predicted == labels[:, None]
+    for place in np.flatnonzero(right[:, 0] != right[:, 1]):
+        found.setdefault((int(rows[place]), bool(right[place, 1])), (ecg[place, 0], predicted[place]))
+
+
+def _compact(codes: np.ndarray) -> np.ndarray:
+    """int16 where that loses nothing."""
+    whole = np.clip(np.rint(codes), _INT16.min, _INT16.max).astype(np.int16)
+    return whole if np.array_equal(whole, codes) else codes

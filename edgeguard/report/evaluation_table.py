@@ -1,0 +1,117 @@
+"""What people read of an evaluation: rates with 95 % intervals, masking checks, the comparison and its verdict."""
+
+from collections.abc import Sequence
+from typing import Any
+
+_WIDTH = 34
+
+
+def evaluation_table(report: dict[str, Any], classes: Sequence[str]) -> str:
+    """The report that `edgeguard evaluate --json` prints, as text."""
+    rates = [(_name(row), row) for row in report["attacks"]]
+    rates += [(f"worst case, {name} alone", rates_of) for name, rates_of in report["by_gradient"].items()]
+    rates.append(("worst case", report["worst_case"]))
+    width = max(_WIDTH, *(len(name) + 2 for name, _ in rates))
+    lines = [
+        f"{report['model']} on {report['n']} records of {report['data']}, profile {report['profile']}",
+        "",
+        f"{'attack, n = ' + str(report['n']):<{width}}{'accuracy [95 %]':<26}{'F1 [95 %]':<26}",
+        *(f"{name:<{width}}{_rate(about['accuracy']):<26}{_rate(about['f1']):<26}" for name, about in rates),
+        *_masked(report["attacks"]),
+    ]
+    if report["checks"]:
+        lines += ["", *_checks(report["checks"])]
+    if "compare" in report:
+        lines += ["", *_comparison(report["model"], report["compare"])]
+    if "hunt" in report:
+        lines += ["", *_hunt(report["hunt"])]
+    for row in report["attacks"]:
+        if row["name"] == "clean" or report["profile"] == "paper":
+            lines += ["", *_confusion(row, classes)]
+    return "\n".join(lines)
+
+
+def _confusion(row: dict[str, Any], classes: Sequence[str]) -> list[str]:
+    lines = [
+        f"{_name(row)}: true class by row, predicted by column",
+        f"{'':<8}" + "".join(f"{name:>7}" for name in classes) + f"{'recall':>26}{'precision':>26}{'F1':>8}",
+    ]
+    for name, counts in zip(classes, row["confusion"], strict=True):
+        about = row["classes"][name]
+        lines.append(
+            f"{name:<8}"
+            + "".join(f"{count:>7}" for count in counts)
+            + f"{_rate(about['recall']):>26}{_rate(about['precision']):>26}{about['f1']:>8.3f}"
+        )
+    return lines
+
+
+def _checks(checks: Sequence[dict[str, Any]]) -> list[str]:
+    """A count of the checks that hold, a line for each other one; a check without a figure does not apply."""
+    applied = [check for check in checks if check["figure"] is not None]
+    unfit = [check["name"] for check in checks if check["figure"] is None]
+    count = f"{sum(check['holds'] is True for check in applied)} of {len(applied)} masking checks hold"
+    lines = [f"{count}; not applicable: {', '.join(unfit)}" if unfit else count]
+    for check in applied:
+        if not check["holds"]:
+            state = "TRIPPED" if check["holds"] is False else "undecided"
+            lines.append(f"{state:<11}{check['name']}: {check['message']}")
+    return lines
+
+
+def _comparison(model: str, compare: dict[str, Any]) -> list[str]:
+    table = compare["table"]
+    lines = [
+        f"model {model} less other {compare['model']}, n = {compare['worst_case']['n']}",
+        f"{'accuracy':<{_WIDTH}}{'points [95 %]':<26}{'exact McNemar p':<26}",
+    ]
+    for name, about in (("clean", compare["clean"]), ("worst case", compare["worst_case"])):
+        if about:
+            points = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * about[key] for key in ("difference", "low", "high")))
+            lines.append(f"{name:<{_WIDTH}}{points:<26}{about['mcnemar_p']:.3g}")
+    lines += [
+        "",
+        f"{'worst case, records':<{_WIDTH}}{'other right':<26}{'other wrong':<26}",
+        f"{'model right':<{_WIDTH}}{table['both_right']:<26}{table['only_exported']}",
+        f"{'model wrong':<{_WIDTH}}{table['only_reference']:<26}{table['both_wrong']}",
+        "",
+        f"{'worst case, crafted on':<{_WIDTH}}{'model [95 %]':<26}{'other [95 %]':<26}",
+    ]
+    for source, rates in compare["transfer"].items():
+        lines.append(f"{source:<{_WIDTH}}{_rate(rates['model']):<26}{_rate(rates['other'])}")
+    return [*lines, "", *compare["message"].split("; ")]
+
+
+def _hunt(hunt: dict[str, Any]) -> list[str]:
+    within = f"divergence within {hunt['eps_uv']:g} uV"
+    return [
+        f"{within:<{_WIDTH}}records [95 %]",
+        f"{'model right, other wrong':<{_WIDTH}}{_rate(hunt['only_first_right'])}",
+        f"{'model wrong, other right':<{_WIDTH}}{_rate(hunt['only_second_right'])}",
+        f"{'either':<{_WIDTH}}{_rate(hunt['either'])}",
+        f"{'witnesses':<{_WIDTH}}{hunt['witnesses']}",
+    ]
+
+
+def _masked(attacks: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each loss that has no gradient at some clean records, so that its accuracy flatters."""
+    shares = {f"zero {row['loss']} gradient{_crafted_on(row)}": row["zero_gradient"] for row in attacks}
+    return [f"{name:<{_WIDTH}}{_rate(share)}" for name, share in shares.items() if share and share["value"] > 0]
+
+
+def _name(row: dict[str, Any]) -> str:
+    if row["name"] == "clean":
+        return "clean"
+    steps = f"{row['steps']}, {row['smooth_steps']}" if row["smooth_steps"] else f"{row['steps']}"
+    start = f", random start {row['restart'] or ''}".rstrip() if row["random_start"] else ""
+    target = f", target {row['target']} on" if row["target"] else ""
+    about = f"{row['loss']}{_crafted_on(row)}{start}{target}"
+    return f"{row['name'].upper()} {row['eps_uv']:g} uV ({steps}) {about} [{row['situation']}]"
+
+
+def _crafted_on(row: dict[str, Any]) -> str:
+    return "" if row["gradient"] == "run" else f", {row['gradient']}"
+
+
+def _rate(rate: dict[str, Any]) -> str:
+    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"

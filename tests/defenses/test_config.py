@@ -52,7 +52,7 @@ def test_an_option_wins_over_its_preset_and_none_leaves_it():
 def test_corrected_units_bring_weights_of_their_own_which_an_option_overrules():
     published, corrected = (make_config(units=units) for units in ("published", "corrected"))
     assert (published.jacobian_weight, published.nsr_eps) == (44, 1)
-    assert (corrected.jacobian_weight, corrected.nsr_eps) == (1, 10)
+    assert (corrected.jacobian_weight, corrected.nsr_eps, corrected.nsr_weight) == (1, 10, 0.1)
     own = make_config(units="corrected", jacobian_weight=3, preset="paper")
     assert (own.units, own.jacobian_weight, own.nsr_eps) == ("corrected", 3, 10)
 

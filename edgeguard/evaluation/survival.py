@@ -196,10 +196,12 @@ def needed_records(discordant: float, margin: float, *, power: float = POWER) ->
 def _message(verdict: str, found: dict[str, Any], margin: float, needed: int | None) -> str:
     points = "{:+.1f} [{:+.1f}, {:+.1f}] points".format(*(100 * found[key] for key in ("difference", "low", "high")))
     against = f"worst case {points}, n = {found['n']}, margin {100 * margin:g} points"
-    if verdict == "inconclusive" and needed is not None:
-        needs = f"{needed} records for 80 % power at this share of discordant records"
-        return f"inconclusive: {against}; {needs}, were the true difference zero"
-    return f"{verdict}: {against}"
+    if verdict != "inconclusive" or needed is None:
+        return f"{verdict}: {against}"
+    if needed <= found["n"]:
+        return f"inconclusive: {against}; enough records for a difference of zero, but the loss itself nears the margin"
+    needs = f"{needed} records for 80 % power at this share of discordant records"
+    return f"inconclusive: {against}; {needs}, were the true difference zero"
 
 
 def _describe(trial: Trial) -> str:

@@ -18,10 +18,10 @@ from edgeguard.ecg.record import CLASSES, Record
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.ecg.split import Split, split
 from edgeguard.ecg.synthetic import synthesise
-from edgeguard.evaluation.evaluate import Evaluation, craft, evaluate, summary
+from edgeguard.evaluation.contender import open_contender
+from edgeguard.evaluation.evaluate import Evaluation, craft, evaluate_contenders, summary, whole_codes
 from edgeguard.evaluation.metrics import scores
 from edgeguard.evaluation.portfolio import Attack, portfolio
-from edgeguard.evaluation.subject import open_subject
 from edgeguard.export.exporter import export_run
 from edgeguard.firmware_sim.events import event_log
 from edgeguard.firmware_sim.result import SimulationResult
@@ -122,8 +122,8 @@ def _outcome(
         defense,
         folder,
         int8,
-        judge(folder, _sap((PAPER_EPS_UV,)), title=f"attack {defense} torch"),
-        judge(int8, _sap(EPS_UV), title=f"attack {defense} int8"),
+        judge(folder, _sap((PAPER_EPS_UV,))),
+        judge(int8, _sap(EPS_UV)),
         _streamed(int8, out / f"events-{defense}.jsonl", options.seed),
         _attacked(int8, out / f"witnesses-{defense}.npz", dataset, options),
     )
@@ -159,11 +159,10 @@ def _trained(
     return folder
 
 
-def _judged(model: Path, sap: list[Attack], *, dataset: Dataset, parts: Split, seed: int, title: str) -> Evaluation:
-    """Clean, under PGD at the paper's radius, and under SAP; crafted on the model's own network."""
-    subject = open_subject(model)
+def _judged(model: Path, sap: list[Attack], *, dataset: Dataset, parts: Split, seed: int) -> Evaluation:
+    """Clean, under PGD at the paper's radius, and under SAP; crafted on the network, or through the file's twin."""
     attacks = [*portfolio(("clean", "pgd"), eps=PAPER_EPS_UV, steps=_STEPS), *sap]
-    return evaluate(subject, dataset, parts.test, attacks, source=subject.run, situation="II", seed=seed, title=title)
+    return evaluate_contenders([open_contender(model, None, attacks)], dataset, parts.test, attacks, seed=seed)[0]
 
 
 def _sap(radii: tuple[float, ...]) -> list[Attack]:
@@ -223,7 +222,8 @@ def _example(dataset: Dataset, parts: Split, outcome: Outcome, seed: int) -> Att
     row = int(order[0])
     index = parts.test[row : row + 1]
     ecg, mask, _ = dataset.batch(index)
-    adversarial = np.rint(craft(load_run(outcome.run), dataset, index, attack, seed))
+    (twin,) = open_contender(outcome.int8, None, [attack]).sources
+    adversarial = whole_codes(craft(twin, dataset, index, attack, seed), ecg, attack.eps)
     model, real = open_model(outcome.int8), mask[0, 0]
     return AttackedRecord(
         dataset.names[index[0]],

@@ -82,6 +82,7 @@ def test_worst_cases_and_table_by_hand():
         ((60, 2), 400, "degraded"),
         ((8, 4), 400, "inconclusive"),
         ((0, 0), 60, "inconclusive"),
+        ((6, 0), 512, "inconclusive"),
     ],
 )
 def test_verdicts(table: tuple[int, int], n: int, verdict: str):
@@ -89,7 +90,10 @@ def test_verdicts(table: tuple[int, int], n: int, verdict: str):
     low, high = tango(table[1], table[0], n)
     assert found.verdict == verdict
     assert (low > -0.02, high < -0.02) == (verdict == "survives", verdict == "degraded")
-    assert ("records for 80 % power" in found.message) is (verdict == "inconclusive")
+    assert found.needed is not None
+    more = found.needed > n
+    assert ("records for 80 % power" in found.message) is (verdict == "inconclusive" and more)
+    assert ("the loss itself nears the margin" in found.message) is (verdict == "inconclusive" and not more)
 
 
 @given(low=st.floats(-1, 1), width=st.floats(0, 1), margin=st.floats(0.001, 0.5))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from edgeguard.cli.options import data_options, model_options, trained_on
 from edgeguard.cli.output import emit, json_option, say
@@ -20,9 +21,8 @@ _MARGIN = 2.0
 @click.option("--attack", help="Any of clean, pgd, sap, cw-smooth, with commas [default: clean,pgd,sap; --full: all].")
 @click.option(
     "--profile",
-    default="paper",
-    show_default=True,
-    help="paper (as published), strict (fixed, worst case) or full (all there is, slow).",
+    help="paper (as published), strict (fixed, worst case) or full (all there is, slow) [default: strict for a file, "
+    "paper for a run and where one of the paper profile's options is given].",
 )
 @click.option("--full", is_flag=True, help="The same as --profile full.")
 @click.option(
@@ -85,7 +85,7 @@ def command(
     labels: Path | None,
     part: str,
     attack: str | None,
-    profile: str,
+    profile: str | None,
     full: bool,
     gradient: str | None,
     loss: str | None,
@@ -131,7 +131,7 @@ def command(
     if seed < 0:
         raise InputError(f"--seed {seed}: at least 0 needed")
     _check_comparison(compare, margin, hunt)
-    profile = "full" if full else profile
+    profile = "full" if full else profile or _usual_profile(model)
     attacks = portfolio(
         None if attack is None else _names(attack),
         profile=profile,
@@ -188,6 +188,13 @@ def command(
         report["hunt"] = {**divergence_summary(found), "witnesses": str(hunt)}
     emit("evaluate", report, partial(evaluation_table, report, dataset.classes), as_json=as_json)
     return int(margin is not None and not report["compare"]["holds"])
+
+
+def _usual_profile(model: Path | None) -> str:
+    """A deployed file is judged by its worst case; where the paper's settings are asked for, it is not."""
+    given = click.get_current_context().get_parameter_source
+    own = any(given(name) == ParameterSource.COMMANDLINE for name in ("loss", "alpha", "steps", "smooth_steps", "mask"))
+    return "strict" if model is not None and model.suffix == ".onnx" and not own else "paper"
 
 
 def _check_comparison(compare: Path | None, margin: float | None, hunt: Path | None) -> None:

@@ -411,7 +411,8 @@ def test_a_file_is_attacked_through_its_twin_and_its_run(
 
     assert crafted(*QUICK) == [None, "twin"]
     assert crafted(*QUICK, "--gradient", "none, twin-pure,mean,parent") == [None, "none", "twin-pure", "mean", "parent"]
-    assert crafted("--profile", "strict", "--no-checks") == [None, *["twin", "parent"] * 4]
+    for strict in (("--profile", "strict"), ()):
+        assert crafted(*strict, "--no-checks") == [None, *["twin", "parent"] * 4], "strict is what a file gets"
     text = edgeguard(*options, *QUICK, "--gradient", "twin,none").stdout
     assert "PGD 10 uV (2) ce, twin [II]" in text and "worst case, none alone" in text
     assert "zero" not in text  # nothing is rounded in this file, so that its own gradient is one

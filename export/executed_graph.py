@@ -4,15 +4,12 @@ What an int8 file computes is decided there: which convolutions run on integers,
 which additions are fused. Float operators are left as they are, so that their names stay those of the ONNX standard.
 """
 
-import tempfile
-from pathlib import Path
-
-import onnx
 import onnxruntime
 from onnx import ModelProto
 
 from edgeguard.errors import InputError
-from edgeguard.runtime.flags import RUNTIME_ERRORS, session_options
+from edgeguard.runtime.census import optimized_model
+from edgeguard.runtime.flags import RUNTIME_ERRORS
 
 _FLOAT_FUSIONS = (
     "BiasGeluFusion",
@@ -39,19 +36,9 @@ def executed_graph(model: ModelProto) -> ModelProto:
 
     Raises InputError for a model that ONNX Runtime cannot load.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "executed.onnx"
-        options = session_options()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        options.optimized_model_filepath = str(file)
-        try:
-            onnxruntime.InferenceSession(
-                model.SerializeToString(),
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=list(_FLOAT_FUSIONS),
-            )
-        except RUNTIME_ERRORS as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"ONNX Runtime cannot load it ({reason}); export the model anew") from error
-        return onnx.load(file)
+    level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    try:
+        return optimized_model(model, level=level, without=_FLOAT_FUSIONS)
+    except RUNTIME_ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"ONNX Runtime cannot load it ({reason}); export the model anew") from error

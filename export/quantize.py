@@ -14,7 +14,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from edgeguard.errors import InputError
 from edgeguard.export.calibrate import Range
-from edgeguard.export.float_graph import INPUT
+from edgeguard.export.float_graph import INPUT, initializers
 
 INPUT_STEPS_UV = {8: 31.25, 16: 1.0}
 """Step of the input by the width of its codes. 8 bits: codes -128 to 127 cover -4 to 3.97 mV, four times the height of
@@ -133,7 +133,7 @@ def _guard(model: ModelProto, exclude: Sequence[str]) -> None:
     ONNX Runtime fuses any float node between a DequantizeLinear and a QuantizeLinear to its integer kernel, and would
     quantise a float weight itself, per tensor. A Clip to what the codes hold changes no value and ends the pattern.
     """
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    constants = initializers(model)
     dequantized = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
     for node in [each for each in model.graph.node if each.name in exclude]:
         for place, name in enumerate(node.input):

@@ -21,9 +21,7 @@ from edgeguard.export.operators.runtime import run_node
 from edgeguard.export.straight_through import check_estimator, rounded
 from edgeguard.runtime.host_form import host_form
 from edgeguard.runtime.loading import Signature, constants, load_onnx, make_batch_symbolic, read_signature
-from edgeguard.runtime.session import OnnxModel, open_model
-
-_PER_MICROVOLT = {"uV": 1.0, "mV": 1e-3, "V": 1e-6}
+from edgeguard.runtime.session import MICROVOLTS, OnnxModel, open_model
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Twin(nn.Module):
         super().__init__()
         self._steps = steps
         self._signature = signature
-        self._per_microvolt = _PER_MICROVOLT[unit]
+        self._per_microvolt = 1 / MICROVOLTS[unit]
         self._gradient = gradient
         self.operators = operators
 

@@ -6,10 +6,11 @@ latency and its bits are then those of another program. The census shows it.
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
+import onnxruntime
 
 from edgeguard.runtime.flags import create_session, session_options
 
@@ -27,16 +28,26 @@ def fused_operators(model: onnx.ModelProto | Path | str) -> dict[str, int]:
     return dict(sorted(Counter(node.op_type for node in optimized_model(model).graph.node).items()))
 
 
-def optimized_model(model: onnx.ModelProto) -> onnx.ModelProto:
+def optimized_model(
+    model: onnx.ModelProto,
+    *,
+    level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    without: Sequence[str] = (),
+) -> onnx.ModelProto:
     """The model as ONNX Runtime executes it with EdgeGuard's session flags: folded, fused, laid out anew.
+
+    Args:
+        level: of optimisation; below the last one nothing is laid out anew.
+        without: names of optimisers to leave out.
 
     Raises one of RUNTIME_ERRORS for a model that ONNX Runtime cannot load.
     """
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
         options = session_options()
+        options.graph_optimization_level = level
         options.optimized_model_filepath = str(optimized)
-        create_session(model.SerializeToString(), options)
+        create_session(model.SerializeToString(), options, without=without)
         return onnx.load(optimized, load_external_data=False)
 
 

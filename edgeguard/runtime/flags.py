@@ -1,6 +1,7 @@
 """How EdgeGuard runs ONNX Runtime: the flags of a watch-like session, in one place."""
 
 import platform
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -40,9 +41,17 @@ def session_options(*, threads: int = 1) -> onnxruntime.SessionOptions:
     return options
 
 
-def create_session(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """A CPU session of a serialised model."""
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+def create_session(
+    model: bytes, options: onnxruntime.SessionOptions, *, without: Sequence[str] = ()
+) -> onnxruntime.InferenceSession:
+    """A CPU session of a serialised model.
+
+    Args:
+        without: names of ONNX Runtime's optimisers to leave out.
+    """
+    return onnxruntime.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(without)
+    )
 
 
 def lacks_vnni() -> bool:

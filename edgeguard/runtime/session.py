@@ -25,7 +25,8 @@ from edgeguard.runtime.saturation import may_saturate
 BATCHES = (64, 32, 8, 1)
 """Batch sizes that a session sees: constant shapes let it reuse its memory."""
 
-_MICROVOLTS = {"uV": 1.0, "mV": 1e3, "V": 1e6}
+MICROVOLTS = {"uV": 1.0, "mV": 1e3, "V": 1e6}
+"""Units that a file's input may have."""
 _ACTIVATION_BYTES = 64 * 2**20
 """Bound on the largest activation of one batch."""
 
@@ -61,7 +62,7 @@ class OnnxModel:
         self.classes = metadata.classes
         self.window = metadata.window
         self.sampling_rate = metadata.sampling_rate
-        self._per_microvolt = 1 / _MICROVOLTS[metadata.unit]
+        self._per_microvolt = 1 / MICROVOLTS[metadata.unit]
         self._session = session
         self._signature = signature
 
@@ -155,7 +156,7 @@ def open_model(
         session,
         signature,
         metadata,
-        input_step_uv=metadata.input_step_uv if step is None else step * _MICROVOLTS[metadata.unit or "uV"],
+        input_step_uv=metadata.input_step_uv if step is None else step * MICROVOLTS[metadata.unit or "uV"],
         batches=(fixed_batch,) if fixed_batch else _affordable_batches(model, signature, metadata.window or 1),
     )
     _try_out(opened)
@@ -202,8 +203,8 @@ def _complete(
     ):
         if value is None:
             raise InputError(f"{path}: does not say the {field}; add {option}")
-    if metadata.unit not in _MICROVOLTS:
-        raise InputError(f"{path}: unit {metadata.unit!r} is none of {', '.join(_MICROVOLTS)}; give it with --unit")
+    if metadata.unit not in MICROVOLTS:
+        raise InputError(f"{path}: unit {metadata.unit!r} is none of {', '.join(MICROVOLTS)}; give it with --unit")
     if signature.window not in (None, metadata.window):
         raise InputError(f"{path}: takes {signature.window} samples, not {metadata.window}; leave --window out")
     if not metadata.window or metadata.window < 1 or not metadata.sampling_rate or metadata.sampling_rate <= 0:

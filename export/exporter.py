@@ -24,7 +24,8 @@ from edgeguard.models.run import Run
 from edgeguard.runtime.census import fused_operators
 from edgeguard.runtime.files import write_bytes
 from edgeguard.runtime.host_form import host_form
-from edgeguard.runtime.loading import input_quantizer_step, load_onnx
+from edgeguard.runtime.input_quantizer import read_input_quantizer
+from edgeguard.runtime.loading import load_onnx
 from edgeguard.runtime.metadata import ModelMetadata
 from edgeguard.runtime.saturation import may_saturate
 from edgeguard.runtime.session import open_model
@@ -169,7 +170,8 @@ def _quantised(
     make = candidate_maker(graph, lambda: _batches(dataset, chosen), exclude=options.exclude, portable=options.portable)
 
     def stated(candidate: Candidate) -> ModelMetadata:
-        step = input_quantizer_step(make(candidate), INPUT)
+        quantizer = read_input_quantizer(make(candidate), INPUT)
+        step = None if quantizer is None else quantizer.step
         return replace(
             metadata,
             input_step_uv=step,

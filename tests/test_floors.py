@@ -26,7 +26,19 @@ FLOORS = (
 """Top to bottom; packages on one floor do not know each other. `edgeguard` is the root package itself."""
 
 HEIGHT = {name: -level for level, names in enumerate(FLOORS) for name in names}
-WITHOUT_TORCH = ("firmware_sim", "runtime", "ecg", "attacks.oracle", "attacks.boundary", "cli")
+WITHOUT_TORCH = (
+    "firmware_sim",
+    "runtime",
+    "ecg",
+    "attacks.campaign",
+    "attacks.catalogue",
+    "attacks.witnesses",
+    "evaluation.divergences",
+    "evaluation.query_comparison",
+    "evaluation.transfer",
+    "report.black_box",
+    "cli",
+)
 
 Modules = dict[str, Path]
 

@@ -1,24 +1,22 @@
 """A black-box attack on a deployed file: which records, and what is kept of it."""
 
-import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from edgeguard.attacks.boundary import BoundaryOptions, BoundaryResult, boundary_attack
-from edgeguard.attacks.oracle import LabelOracle
+from edgeguard.attacks.black_box import BlackBoxResult, attack_records, settings
+from edgeguard.attacks.oracle import RAIL_UV
 from edgeguard.attacks.scheduler import Trace
+from edgeguard.attacks.walk import Attack
+from edgeguard.attacks.witnesses import ANY_WRONG, Witnesses, narrowest_band
 from edgeguard.ecg.dataset import Dataset, cached
 from edgeguard.ecg.sources import open_source
 from edgeguard.ecg.split import split_from, stratified
 from edgeguard.errors import InputError
-from edgeguard.runtime.files import atomic_writer
 from edgeguard.runtime.session import OnnxModel
-
-WITNESS_SCHEMA = "edgeguard.witnesses/1"
 
 
 @dataclass(frozen=True)
@@ -28,32 +26,66 @@ class Campaign:
     Attributes:
         model: that was attacked.
         dataset: that the records come from.
+        attack: that was run.
         records: int64 [N], indices into the data set.
         labels: int64 [N], true labels as indices into the model's classes.
-        result: what the attack found, indexed 0 .. N - 1.
-        ledger: int64 [N], queries a record.
+        targets: int64 [N], labels to reach; None for an untargeted attack.
+        found: what came of it, record 0 .. N - 1.
         budget: queries allowed a record.
         seed: of the choice of records and of the attack.
     """
 
     model: OnnxModel
     dataset: Dataset
+    attack: Attack
     records: np.ndarray
     labels: np.ndarray
-    result: BoundaryResult
-    ledger: np.ndarray
+    targets: np.ndarray | None
+    found: BlackBoxResult
     budget: int
     seed: int
 
     @property
     def traces(self) -> list[Trace]:
         """Of the records that were attacked."""
-        return list(self.result.traces.values())
+        return list(self.found.traces.values())
 
     @property
     def skipped(self) -> int:
-        """Records that were not attacked, because the model gets them wrong anyway."""
-        return len(self.records) - len(self.result.traces)
+        """Records that were not attacked, because the model gets them wrong anyway or has them in the target class."""
+        return len(self.records) - len(self.found.traces)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the N records."""
+        return [self.dataset.names[i] for i in self.records]
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What an attacker sets out to do.
+
+    Attributes:
+        records: int64 [N], indices into a data set; one may come more than once.
+        targets: int64 [N], classes to turn them into, as indices into the model's; None: any wrong one.
+        starts: float32 [N, S, 1, T], where to start; None: other records of the set, and noise.
+    """
+
+    records: np.ndarray
+    targets: np.ndarray | None = None
+    starts: np.ndarray | None = None
+
+
+def targets_of(model: OnnxModel, target: str | None, number: int) -> np.ndarray | None:
+    """int64 [number]: one class for all records; None where none is named.
+
+    Raises InputError for a target that is no class of the model.
+    """
+    if target is None:
+        return None
+    if target not in model.classes:
+        raise InputError(f"target: {target!r} is no class of {model.path}; name one of {','.join(model.classes)}")
+    return np.full(number, model.classes.index(target))
 
 
 def load_windows(model: OnnxModel, spec: str | None, *, labels: Path | None = None, seed: int = 0) -> Dataset:
@@ -105,86 +137,90 @@ def choose_records(
 def attack_file(
     model: OnnxModel,
     dataset: Dataset,
-    records: np.ndarray,
+    tasks: Tasks,
     *,
+    attack: Attack,
     queries: int = 1000,
-    target: str | None = None,
     seed: int = 0,
-    options: BoundaryOptions | None = None,
+    workers: int = 1,
+    state: Path | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Campaign:
-    """Run the boundary attack on a file.
-
-    Args:
-        records: indices into the data set.
-        queries: budget a record.
-        target: class that every record is to be turned into; None: any wrong class.
-        progress: called with the number of queries just spent.
-
-    Raises InputError for a target that is no class of the model.
-    """
-    ecg, mask, labels = dataset.batch(records)
+    """Attack the records that a file classifies correctly, each with `queries` of its own; see `attack_records`."""
+    ecg, mask, labels = dataset.batch(tasks.records)
     ours = np.array([model.classes.index(c) if c in model.classes else -1 for c in dataset.classes])
     labels = ours[labels]
     model.keep_invariant_batches(ecg)
-    if target is not None and target not in model.classes:
-        raise InputError(f"target: {target!r} is no class of {model.path}; name one of {','.join(model.classes)}")
-    goal = None if target is None else np.full(len(labels), model.classes.index(target))
-    oracle = LabelOracle(model, labels, budget=queries, targets=goal)
-    names = [dataset.names[i] for i in records]
-    result = boundary_attack(oracle, ecg, mask, names, seed=seed, options=options, progress=progress)
-    return Campaign(model, dataset, records, labels, result, oracle.ledger, queries, seed)
+    found = attack_records(
+        model,
+        ecg,
+        mask,
+        labels,
+        [dataset.names[i] for i in tasks.records],
+        attack=attack,
+        queries=queries,
+        sampling_rate=model.sampling_rate,
+        step_uv=model.input_step_uv or 0.0,
+        targets=tasks.targets,
+        starts=tasks.starts,
+        seed=seed,
+        workers=workers,
+        state=state,
+        model_id=model.sha256,
+        progress=progress,
+    )
+    return Campaign(model, dataset, attack, tasks.records, labels, tasks.targets, found, queries, seed)
 
 
-def save_witnesses(campaign: Campaign, path: Path) -> None:
-    """Write an .npz that lets anybody check the attack against the file, without this program.
-
-    Arrays over M adversarial records: `names`, `labels` (true), `left` and `length` (the valid part),
-    `original`, `adversarial` (nearest in L2) and `adversarial_linf` (nearest in L-inf) [M, T] in microvolts,
-    `l2_uv` and `linf_uv` of these two, `found_at` (query of the last improvement). Over all N records chosen:
-    `all_names`, `ledger`. Of the whole: `schema`, `model_sha256`, `classes`, `unit`, `sampling_rate`,
-    `budget`, `seed`, `fingerprint`.
-
-    Raises InputError when the file cannot be written.
-    """
-    found = {i: trace for i, trace in campaign.result.traces.items() if trace.nearest_l2 is not None}
+def witnesses_of(campaign: Campaign) -> Witnesses:
+    """The adversarial records that a campaign found, for `save_witnesses`."""
+    found = {row: trace for row, trace in campaign.found.traces.items() if trace.nearest_l2 is not None}
     rows = np.fromiter(found, np.int64, len(found))
     chosen = campaign.records[rows]
-    shape = (len(rows), campaign.model.window)
-    arrays: dict[str, Any] = {
-        "schema": WITNESS_SCHEMA,
-        "model_sha256": campaign.model.sha256,
-        "unit": "uV",
-        "sampling_rate": campaign.model.sampling_rate,
-        "budget": campaign.budget,
-        "seed": campaign.seed,
-        "fingerprint": campaign.dataset.fingerprint,
-        "classes": np.asarray(campaign.model.classes),
-        "all_names": np.asarray([campaign.dataset.names[i] for i in campaign.records], str),
-        "ledger": campaign.ledger,
-        "names": np.asarray([campaign.dataset.names[i] for i in chosen], str),
-        "labels": campaign.labels[rows],
-        "left": campaign.dataset.left[chosen],
-        "length": campaign.dataset.length[chosen],
-        "original": _compact(campaign.result.originals[rows].reshape(shape)),
-        "adversarial": _compact(_stack([t.nearest_l2 for t in found.values()], shape)),
-        "adversarial_linf": _compact(_stack([t.nearest_linf for t in found.values()], shape)),
-        "l2_uv": np.array([t.l2[-1] for t in found.values()], np.float64),
-        "linf_uv": np.array([t.linf[-1] for t in found.values()], np.float64),
-        "found_at": np.array([t.queries[-1] for t in found.values()], np.int64),
-    }
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
-    with atomic_writer(path) as file:
-        file.write(content.getbuffer())
+    targets = np.full(len(campaign.records), ANY_WRONG) if campaign.targets is None else campaign.targets
+    model, dataset = campaign.model, campaign.dataset
+
+    def points(nearest: list[np.ndarray | None]) -> np.ndarray:
+        return np.array(nearest, np.float32).reshape(len(rows), model.window)
+
+    return Witnesses(
+        attack=campaign.attack.name,
+        settings=json.dumps(settings(campaign.attack)),
+        model_sha256=model.sha256,
+        classes=tuple(model.classes),
+        sampling_rate=model.sampling_rate,
+        budget=campaign.budget,
+        seed=campaign.seed,
+        fingerprint=dataset.fingerprint,
+        rail_uv=RAIL_UV,
+        eps_uv=None,
+        tasks=tuple(campaign.names),
+        ledger=campaign.found.ledger,
+        rows=rows,
+        labels=campaign.labels[rows],
+        targets=targets[rows],
+        left=dataset.left[chosen].astype(np.int64),
+        length=dataset.length[chosen].astype(np.int64),
+        original=campaign.found.originals[rows, 0],
+        adversarial=points([trace.nearest_l2 for trace in found.values()]),
+        adversarial_linf=points([trace.nearest_linf for trace in found.values()]),
+        l2_uv=np.array([trace.l2[-1] for trace in found.values()], np.float64),
+        linf_uv=np.array([trace.linf[-1] for trace in found.values()], np.float64),
+        found_at=np.array([trace.queries[-1] for trace in found.values()], np.int64),
+        band_hz=_bands(campaign, found),
+    )
 
 
-def _stack(points: list[np.ndarray | None], shape: tuple[int, int]) -> np.ndarray:
-    return np.array(points, np.float32).reshape(shape)
-
-
-def _compact(codes: np.ndarray) -> np.ndarray:
-    """int16 where the codes fit."""
-    limits = np.iinfo(np.int16)
-    fits = codes.size == 0 or (codes.min() >= limits.min and codes.max() <= limits.max)
-    return codes.astype(np.int16) if fits else codes
+def _bands(campaign: Campaign, found: dict[int, Trace]) -> np.ndarray:
+    """float64 [M]: upper edge in hertz of the band that the attack keeps to, or widened to; NaN without one."""
+    high_hz = settings(campaign.attack).get("high_hz")
+    if high_hz is None:
+        return np.full(len(found), np.nan)
+    bands = []
+    for row, trace in found.items():
+        original, record = campaign.found.originals[row], campaign.records[row]
+        left, length = int(campaign.dataset.left[record]), int(campaign.dataset.length[record])
+        nearest = [point for point in (trace.nearest_l2, trace.nearest_linf) if point is not None]
+        parts = [(point - original)[0, left : left + length].astype(np.float64) for point in nearest]
+        bands.append(narrowest_band(parts, high_hz, campaign.model.sampling_rate))
+    return np.array(bands, np.float64)

@@ -1,19 +1,38 @@
 """edgeguard attack-onnx."""
 
+import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeguard.cli.options import data_options, file_data, model_options, open_file
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeguard.attacks.campaign import Campaign, Tasks
+    from edgeguard.attacks.walk import Attack
+    from edgeguard.ecg.dataset import Dataset
+    from edgeguard.runtime.session import OnnxModel
+
+STATE = "state.npz"
+"""Answers of an interrupted attack, in its folder."""
 
 
 @click.command("attack-onnx")
 @click.argument("model", metavar="[FILE.onnx]", type=click.Path(path_type=Path), required=False)
-@click.option("--attack", type=click.Choice(["boundary"]), default="boundary", show_default=True)
+@click.option(
+    "--attack",
+    "name",
+    type=click.Choice(["smooth-geo", "boundary", "hopskipjump"]),
+    default="smooth-geo",
+    show_default=True,
+    help="smooth-geo: smallest smooth L2; boundary: Lam et al.; "
+    "hopskipjump: plain, for comparison.",
+)
 @click.option("--queries", type=click.IntRange(min=1), default=1000, show_default=True, help="Labels asked a record.")
 @click.option("--samples", type=click.IntRange(min=1), default=64, show_default=True, help="Records to attack.")
 @data_options
@@ -27,103 +46,175 @@ from edgeguard.cli.output import emit, json_option, say
 )
 @click.option("--target", metavar="CLASS", help="Turn every record into this class [default: any wrong one].")
 @click.option(
+    "--pairs",
+    type=click.IntRange(min=1),
+    help="Instead of --samples: so many records for every ordered pair of classes, each turned into the other class "
+    "from a record of it.",
+)
+@click.option(
     "--smoothing",
     type=click.IntRange(min=0),
-    default=41,
-    show_default=True,
-    help="Samples of the Hanning window that smooths a random step; 0: none.",
+    help="boundary: samples of the Hanning window that smooths a random step; 0: none [default: 41].",
+)
+@click.option(
+    "--high-hz", type=float, metavar="HZ", help="smooth-geo: highest frequency of a perturbation [default: 15]."
+)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    metavar="OTHER.onnx",
+    help="Attack this file too, with the same records, seeds and budgets, and pair the results: fp32 against int8.",
+)
+@click.option(
+    "--transfer",
+    type=click.Path(path_type=Path),
+    metavar="OTHER.onnx",
+    multiple=True,
+    help="Let this file name what fooled the first; may be given more than once.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=lambda: len(os.sched_getaffinity(0)),
+    show_default="processor cores",
+    help="Threads that attack; results do not depend on it.",
+)
 @model_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("runs/attack-onnx"),
     show_default=True,
-    help="Folder of witnesses.npz, curve.png and result.json.",
+    help="Folder of witnesses, pictures and result.json; an interrupted attack goes on from there.",
 )
 @json_option
 def command(
     model: Path | None,
-    attack: str,
-    queries: int,
-    samples: int,
+    name: str,
+    smoothing: int | None,
+    high_hz: float | None,
+    compare: Path | None,
+    transfer: tuple[Path, ...],
+    out: Path,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Attack an ONNX file by asking it for labels, and nothing else.
+
+    Works on any single-lead ECG classifier: what its file does not say is given by options.
+    """
+    from edgeguard.attacks.catalogue import make_attack
+    from edgeguard.report.black_box import report_table, write_comparison, write_report
+
+    attack = make_attack(name, smoothing=smoothing, high_hz=high_hz)
+    facts = {key: options.pop(key) for key in ("threads", "sampling_rate", "window", "unit", "classes")}
+    opened = open_file(model, **facts)
+    others = [open_file(path, **facts) for path in (*((compare,) if compare else ()), *transfer)]
+    for other in others:
+        if other.classes != opened.classes:
+            theirs, ours = ",".join(other.classes), ",".join(opened.classes)
+            raise InputError(f"{other.path}: its classes are {theirs}, not {ours}; name a file of the same classes")
+    dataset, tasks = _tasks(opened, **options)
+    campaign, seconds = _run(opened, dataset, tasks, attack, out, **options)
+    result = write_report(campaign, out, seconds=seconds)
+    lines = [report_table(result)]
+    if compare:
+        other = others.pop(0)
+        second, took = _run(other, dataset, tasks, attack, out / "compared", **options)
+        result["compared"] = write_report(second, out / "compared", seconds=took)
+        result["comparison"] = write_comparison(campaign, second, out)
+        lines += ["", f"--- {other.path}", report_table(result["compared"]), "", result["comparison"]["sentence"]]
+    if others:
+        result["transfer"] = _transferred(campaign, others)
+        lines += ["", _transfer_table(result["transfer"])]
+    emit("attack-onnx", result, partial("\n".join, lines), as_json=as_json)
+
+
+def _tasks(
+    file: "OnnxModel",
+    *,
     data: str | None,
     labels: Path | None,
     part: str,
+    samples: int,
+    pairs: int | None,
     target: str | None,
-    smoothing: int,
     seed: int,
+    **_: Any,
+) -> tuple["Dataset", "Tasks"]:
+    """The records to attack, and what each is to be turned into."""
+    from edgeguard.attacks.campaign import Tasks, choose_records, load_windows, targets_of
+    from edgeguard.evaluation.transfer import choose_pairs
+
+    if pairs and target:
+        raise InputError("--target: --pairs turns records into every class; leave one of the two out")
+    data, labels = file_data(file.path, data, labels)
+    dataset = load_windows(file, data, labels=labels, seed=seed)
+    if not pairs:
+        records, origin = choose_records(file, dataset, part=part, samples=samples, seed=seed)
+        say(f"records: {len(records)} of {origin}")
+        return dataset, Tasks(records, targets_of(file, target, len(records)))
+    pool, origin = choose_records(file, dataset, part=part, samples=len(dataset), seed=seed)
+    chosen = choose_pairs(file, dataset, pool, count=pairs, seed=seed)
+    say(f"pairs: {len(chosen)} of {origin}")
+    return dataset, Tasks(chosen.originals, chosen.targets, chosen.starts(dataset))
+
+
+def _run(
+    file: "OnnxModel",
+    dataset: "Dataset",
+    tasks: "Tasks",
+    attack: "Attack",
     out: Path,
-    as_json: bool,
-    **file_facts: Any,
-) -> None:
-    """Attack an ONNX file by asking it for labels, and nothing else."""
+    *,
+    queries: int,
+    seed: int,
+    workers: int,
+    **_: Any,
+) -> tuple["Campaign", float]:
+    """(what the attack on one file found, seconds)."""
     from tqdm import tqdm
 
-    from edgeguard.attacks.boundary import BoundaryOptions
-    from edgeguard.attacks.campaign import attack_file, choose_records, load_windows, save_witnesses
-    from edgeguard.report.query_curve import draw_query_curve, query_curve
-    from edgeguard.runtime.files import write_json
+    from edgeguard.attacks.campaign import attack_file
 
-    opened = open_file(model, **file_facts)
-    data, labels = file_data(opened.path, data, labels)
-    dataset = load_windows(opened, data, labels=labels, seed=seed)
-    records, origin = choose_records(opened, dataset, part=part, samples=samples, seed=seed)
-    say(f"records: {len(records)} of {origin}")
+    state = out / STATE
+    if state.exists():
+        say(f"going on from {state}")
     started = time.perf_counter()
-    with tqdm(total=len(records) * queries, unit="query", disable=None, leave=False) as bar:
+    total = len(tasks.records) * queries
+    with tqdm(total=total, desc=file.path.name, unit="query", disable=None, leave=False) as bar:
         campaign = attack_file(
-            opened,
+            file,
             dataset,
-            records,
+            tasks,
+            attack=attack,
             queries=queries,
-            target=target,
             seed=seed,
-            options=BoundaryOptions(smoothing=smoothing),
+            workers=workers,
+            state=state,
             progress=bar.update,
         )
-    seconds = time.perf_counter() - started
-    witnesses, curve = out / "witnesses.npz", out / "curve.png"
-    save_witnesses(campaign, witnesses)
-    draw_query_curve(campaign.traces, queries, curve, title=f"{attack} attack on {opened.path.name}")
-    result = {
-        "model": str(opened.path),
-        "model_sha256": opened.sha256,
-        "attack": attack,
-        "data": dataset.source,
-        "samples": len(records),
-        "attacked": len(campaign.traces),
-        "skipped": campaign.skipped,
-        "queries": queries,
-        "queries_made": int(campaign.ledger.sum()),
-        "seconds": seconds,
-        "curve": query_curve(campaign.traces, queries),
-        "witnesses": str(witnesses),
-        "figure": str(curve),
-    }
-    write_json(out / "result.json", result)
-    emit("attack-onnx", result, partial(_table, result), as_json=as_json)
+    return campaign, time.perf_counter() - started
 
 
-def _table(result: dict[str, Any]) -> str:
-    eps = list(result["curve"][0]["success"])
-    lines = [
-        f"{'':>7}  {'median distance, uV':>21}  share of records fooled within L-inf eps [95 % interval]",
-        f"{'queries':>7}  {'L2':>10} {'L-inf':>10}  " + "  ".join(f"{f'{e} uV':^17}" for e in eps).rstrip(),
-    ]
-    for point in result["curve"]:
-        rates = "  ".join(f"{_rate(point['success'][e]):^17}" for e in eps)
-        distances = f"{point['median_l2_uv']:>10.0f} {point['median_linf_uv']:>10.0f}"
-        lines.append(f"{point['queries']:>7}  {distances}  {rates}")
-    each = 1e3 * result["seconds"] / max(result["queries_made"], 1)
-    lines += [
-        "",
-        f"attacked   {result['attacked']} records; {result['skipped']} skipped, wrong without attack",
-        f"queries    {result['queries_made']} in {result['seconds']:.1f} s, {each:.2f} ms each",
-        f"witnesses  {result['witnesses']}",
-        f"figure     {result['figure']}",
-    ]
+def _transferred(campaign: "Campaign", others: list["OnnxModel"]) -> list[dict[str, Any]]:
+    """What the file attacked and the others make of the records that fooled it."""
+    from edgeguard.attacks.campaign import witnesses_of
+    from edgeguard.evaluation.transfer import judge_transfer, transfer_summary
+
+    found = witnesses_of(campaign)
+    originals, adversarial = found.original[:, None], found.adversarial[:, None]
+    files = [campaign.model, *others]
+    judged = judge_transfer(campaign.model, originals, adversarial, found.labels, files)
+    return transfer_summary(judged, victim_sha256=campaign.model.sha256)
+
+
+def _transfer_table(rows: list[dict[str, Any]]) -> str:
+    lines = [f"{'right on what fooled the first':<44}  {'clean':^17}  {'adversarial':^17}"]
+    for row in rows:
+        name = f"{Path(row['model']).name} ({row['role']})"
+        lines.append(f"{name:<44}  {_rate(row['clean']):^17}  {_rate(row['adversarial']):^17}")
     return "\n".join(lines)
 
 

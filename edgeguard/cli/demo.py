@@ -84,14 +84,16 @@ def _table(report: dict[str, Any]) -> str:
 
 
 def _deployed(name: str, network: dict[str, Any]) -> list[str]:
+    from edgeguard.report.query_curve import distance_text
+
     stream, box = network["stream"], network["black_box"]
     latency, last = stream["latency_ms"], box["curve"][-1]
     return [
         f"{name:<9}{network['file']}",
         f"{'':<9}streamed {stream['signal_seconds']:.0f} s: {stream['decisions']} decisions, latency p50 "
         f"{latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms, {stream['deadline_misses']} deadlines missed",
-        f"{'':<9}boundary attack on {box['attacked']} records, {box['queries']} labels each: median distance "
-        f"{last['median_l2_uv']:,.0f} uV (L2), {last['median_linf_uv']:,.0f} uV (L-inf)",
+        f"{'':<9}smooth-geo attack on {box['attacked']} records, {box['queries']} labels each: median distance "
+        f"{distance_text(last['median_l2_uv'])} uV (L2), {distance_text(last['median_linf_uv'])} uV (L-inf)",
     ]
 
 

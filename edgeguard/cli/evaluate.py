@@ -112,10 +112,11 @@ def command(
     from edgeguard.ecg.sources import load_dataset
     from edgeguard.evaluation.comparison import compare_summary, evaluate_both, share_sources
     from edgeguard.evaluation.contender import check_fit, open_contender, records_for_all
+    from edgeguard.evaluation.divergence_hunt import divergence_summary, hunt_records, parties
+    from edgeguard.evaluation.divergences import save_divergences
     from edgeguard.evaluation.evaluate import evaluate_contenders, summary
     from edgeguard.evaluation.masking_run import check_contender
     from edgeguard.evaluation.portfolio import portfolio
-    from edgeguard.evaluation.witnesses import divergence_summary, hunt_records, parties, save_divergences
     from edgeguard.models import newest_run
     from edgeguard.report.evaluation_table import evaluation_table
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from edgeguard.cli.options import model_options, open_file
 from edgeguard.cli.output import emit, json_option, say
@@ -14,11 +15,15 @@ from edgeguard.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from edgeguard.attacks.witnesses import Replay
     from edgeguard.runtime.session import OnnxModel
+
+_LADDER_OPTIONS = ("rows", "data", "labels", "golden", "seed")
+_SHOWN_FAILURES = 20
 
 
 @click.command("verify")
-@click.argument("files", metavar="[FILE.onnx]", type=click.Path(path_type=Path), nargs=-1)
+@click.argument("files", metavar="[WITNESSES.npz] [FILE.onnx]...", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
     "--rows", type=click.IntRange(min=1), default=64, show_default=True, help="Windows to compare engines on."
 )
@@ -42,13 +47,74 @@ if TYPE_CHECKING:
 def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Prove that an ONNX file is what it claims to be, on every engine at hand.
 
-    Exit code 0: every rung that applies holds. 1: one fails. 2: bad input.
+    With the witnesses of attack-onnx before it: that each of these records fools the file, within its threat model.
+    With the divergences that evaluate --hunt found, and one or both files: that each is right or wrong as stated.
+
+    Exit code 0: every rung that applies, or every record, holds. 1: one fails. 2: bad input.
     """
+    if files and files[0].suffix == ".npz":
+        facts = {name: value for name, value in options.items() if name not in _LADDER_OPTIONS}
+        result = _replay(files[0], files[1:], **facts)
+        emit("verify", result, partial(_replay_table, result), as_json=as_json)
+        return int(not result["holds"])
     if len(files) > 1:
         raise InputError(f"{files[1]}: one ONNX file at a time; run edgeguard verify for each")
     result = _verify_model(files[0] if files else None, **options)
     emit("verify", result, partial(_table, result), as_json=as_json)
     return int(not result["holds"])
+
+
+def _replay(path: Path, files: tuple[Path, ...], **facts: Any) -> dict[str, Any]:
+    """The records of a witness file, judged anew by numpy and ONNX Runtime."""
+    from edgeguard.attacks import witnesses
+    from edgeguard.evaluation import divergences
+
+    _refuse_ladder_options(path)
+    schema = witnesses.read_schema(path)
+    most = {witnesses.SCHEMA: 1, divergences.SCHEMA: 2}.get(schema)
+    if most is None:
+        raise InputError(f"{path}: schema {schema}, no witnesses of attack-onnx or evaluate --hunt; write them anew")
+    if not 1 <= len(files) <= most:
+        raise InputError(f"{path}: name {'the ONNX file' if most == 1 else 'one or both ONNX files'} to judge it by")
+    models = [open_file(file, **facts) for file in files]
+    if schema == witnesses.SCHEMA:
+        result = witnesses.replay(witnesses.load_witnesses(path), models[0])
+    else:
+        result = divergences.replay_divergences(path, models)
+    if not result.same_file:
+        say(f"{path}: was found on another file than {' and '.join(str(file) for file in files)}; judged all the same")
+    return {
+        "model": str(files[0]),
+        "model_sha256": models[0].sha256,
+        "models": [str(file) for file in files],
+        "witnesses": str(path),
+        "same_file": result.same_file,
+        "rows": len(result.names),
+        "holds": result.holds,
+        "rungs": _rungs(result),
+        "failures": [{"name": name, "checks": checks} for name, checks in result.failures],
+    }
+
+
+def _refuse_ladder_options(path: Path) -> None:
+    source = click.get_current_context().get_parameter_source
+    for name in _LADDER_OPTIONS:
+        if source(name) == ParameterSource.COMMANDLINE:
+            raise InputError(f"--{name}: has no meaning for the records in {path}; leave it out")
+
+
+def _rungs(result: "Replay") -> list[dict[str, Any]]:
+    """A rung a claim; its figure is the number of records of which it is true."""
+    return [
+        {
+            "name": check.name,
+            "holds": None if check.held is None else bool(check.held.all()),
+            "figure": None if check.held is None else int(check.held.sum()),
+            "meaning": "not claimed" if check.held is None else check.meaning,
+            "note": "",
+        }
+        for check in result.checks
+    ]
 
 
 def _verify_model(
@@ -97,6 +163,17 @@ def _windows(
     dataset = load_windows(file, data, labels=labels, seed=seed)
     index, origin = choose_records(file, dataset, part="all", samples=rows, seed=seed)
     return dataset.batch(index)[0], origin
+
+
+def _replay_table(result: dict[str, Any]) -> str:
+    lines = rung_lines(result["rungs"])
+    failures = result["failures"]
+    lines += [f"fails       {one['name']}: {', '.join(one['checks'])}" for one in failures[:_SHOWN_FAILURES]]
+    if len(failures) > _SHOWN_FAILURES:
+        lines.append(f"fails       {len(failures) - _SHOWN_FAILURES} more, all in --json")
+    held = result["rows"] - len(failures)
+    lines.append(f"{held} of {result['rows']} records hold{'' if result['same_file'] else ' on this other file'}")
+    return "\n".join(lines)
 
 
 def _table(result: dict[str, Any]) -> str:

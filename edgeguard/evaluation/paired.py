@@ -1,16 +1,17 @@
 """Two classifiers on the same records: the paired difference of their accuracies, and whether one is not inferior."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import bisect
 from scipy.stats import binomtest, norm
 
-from edgeguard.evaluation.evaluate import Evaluation
+if TYPE_CHECKING:
+    from edgeguard.evaluation.evaluate import Evaluation
 
 
-def compare(first: Evaluation, second: Evaluation, *, margin: float) -> dict[str, Any]:
+def compare(first: "Evaluation", second: "Evaluation", *, margin: float) -> dict[str, Any]:
     """The first classifier minus the second, in clean accuracy and in the worst case, as the JSON contract names it.
 
     Args:
@@ -99,5 +100,5 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
 
 
-def _clean(evaluation: Evaluation) -> np.ndarray | None:
+def _clean(evaluation: "Evaluation") -> np.ndarray | None:
     return next((entry.predicted for entry in evaluation.judged if entry.attack.name == "clean"), None)

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from edgeguard.attacks.campaign import Campaign, attack_file, choose_records, save_witnesses
+from edgeguard.attacks.campaign import Campaign, Tasks, attack_file, choose_records, witnesses_of
+from edgeguard.attacks.smooth_geo import SmoothGeo
+from edgeguard.attacks.witnesses import save_witnesses
 from edgeguard.defenses.config import make_config
 from edgeguard.defenses.train import Job, default_folder, train
 from edgeguard.ecg.dataset import Dataset
@@ -188,8 +190,16 @@ def _attacked(int8: Path, witnesses: Path, dataset: Dataset, options: DemoOption
     model = open_model(int8)
     chosen, _ = choose_records(model, dataset, samples=options.samples, seed=options.seed)
     with tqdm(total=len(chosen) * options.queries, desc="black box", unit="query", dynamic_ncols=True) as bar:
-        campaign = attack_file(model, dataset, chosen, queries=options.queries, seed=options.seed, progress=bar.update)
-    save_witnesses(campaign, witnesses)
+        campaign = attack_file(
+            model,
+            dataset,
+            Tasks(chosen),
+            attack=SmoothGeo(),
+            queries=options.queries,
+            seed=options.seed,
+            progress=bar.update,
+        )
+    save_witnesses(witnesses, witnesses_of(campaign))
     return campaign
 
 

@@ -20,7 +20,6 @@ _INPUT_DTYPES: dict[int, type[np.generic]] = {
     onnx.TensorProto.INT64: np.int64,
 }
 _LOGIT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
-_SHAPE_ONLY = {"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 
 
 @dataclass(frozen=True)
@@ -159,37 +158,6 @@ def constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
         if node.op_type == "Constant":
             found.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
     return found
-
-
-def input_quantizer_step(model: onnx.ModelProto, name: str) -> float | None:
-    """Step of the QuantizeLinear that the input feeds, in the input's own unit; None where there is none.
-
-    Reshaping in between, and multiplication or division by a constant, are followed.
-    """
-    known = constants(model.graph)
-    gain = {name: 1.0}
-    for node in model.graph.node:
-        source = next((tensor for tensor in node.input if tensor in gain), None)
-        if source is None:
-            continue
-        if node.op_type in _SHAPE_ONLY:
-            gain[node.output[0]] = gain[source]
-            continue
-        factor = _scalar(known, node.input[1]) if len(node.input) > 1 and node.input[0] == source else None
-        if factor is None:
-            continue
-        if node.op_type == "QuantizeLinear":
-            return factor / gain[source]
-        if node.op_type == "Mul":
-            gain[node.output[0]] = gain[source] * factor
-        elif node.op_type == "Div":
-            gain[node.output[0]] = gain[source] / factor
-    return None
-
-
-def _scalar(known: dict[str, onnx.TensorProto], name: str) -> float | None:
-    value = numpy_helper.to_array(known[name]) if name in known else None
-    return float(value.item()) if value is not None and value.size == 1 and value.item() != 0 else None
 
 
 def largest_activation(model: onnx.ModelProto, signature: Signature, window: int) -> int:

@@ -19,10 +19,11 @@ from edgeguard.runtime.flags import (
     session_options,
 )
 from edgeguard.runtime.host_form import host_form as derive_host_form
+from edgeguard.runtime.input_quantizer import InputQuantizer, read_input_quantizer
 from edgeguard.runtime.metadata import ModelMetadata
 from edgeguard.runtime.saturation import may_saturate
 
-BATCHES = (64, 32, 8, 1)
+BATCHES = (64, 32, 16, 8, 1)
 """Batch sizes that a session sees: constant shapes let it reuse its memory."""
 
 MICROVOLTS = {"uV": 1.0, "mV": 1e3, "V": 1e6}
@@ -49,13 +50,12 @@ class OnnxModel:
         signature: loading.Signature,
         metadata: ModelMetadata,
         *,
-        input_step_uv: float | None,
+        quantizer: InputQuantizer | None,
         batches: tuple[int, ...],
     ) -> None:
         self.path = path
         self.sha256 = sha256_file(path)
         self.metadata = metadata
-        self.input_step_uv = input_step_uv
         self.batches = batches
         assert metadata.classes is not None and metadata.window is not None
         assert metadata.sampling_rate is not None and metadata.unit is not None
@@ -63,6 +63,11 @@ class OnnxModel:
         self.window = metadata.window
         self.sampling_rate = metadata.sampling_rate
         self._per_microvolt = 1 / MICROVOLTS[metadata.unit]
+        step = None if quantizer is None else quantizer.step * MICROVOLTS[metadata.unit]
+        self.input_step_uv = metadata.input_step_uv if step is None else step
+        # Codes are computed in float32: an input of another type is rounded on the way there.
+        exact = quantizer is not None and quantizer.sole and signature.dtype is np.float32
+        self._quantizer = quantizer if exact else None
         self._session = session
         self._signature = signature
 
@@ -115,6 +120,19 @@ class OnnxModel:
             samples = np.clip(np.rint(samples.astype(np.float64)), bounds.min, bounds.max)
         return {self._signature.input: np.ascontiguousarray(samples, dtype)}
 
+    def input_codes(self, ecg: np.ndarray) -> np.ndarray:
+        """What the file can tell apart: rows of equal codes have equal logits. Integers in the shape of `ecg`.
+
+        Codes of the input quantiser where the file has one, else whole microvolts.
+
+        Args:
+            ecg: float32 [B, 1, T], whole microvolts.
+        """
+        if self._quantizer is None:
+            return ecg.astype(np.int32)
+        samples = ecg if self._per_microvolt == 1 else ecg * np.float32(self._per_microvolt)
+        return self._quantizer.codes(samples)
+
     def _run(self, ecg: np.ndarray) -> np.ndarray:
         result: np.ndarray = self._session.run([self._signature.output], self.feed(ecg))[0]
         return result
@@ -147,7 +165,7 @@ def open_model(
     model = loading.load_onnx(path)
     signature = loading.read_signature(model, path)
     metadata = _complete(path, model, signature, sampling_rate, window, unit, classes)
-    step = loading.input_quantizer_step(model, signature.input)
+    quantizer = read_input_quantizer(model, signature.input)
     if host_form:
         model = derive_host_form(model)
     session, fixed_batch = _open_session(path, model, signature, metadata, threads)
@@ -156,7 +174,7 @@ def open_model(
         session,
         signature,
         metadata,
-        input_step_uv=metadata.input_step_uv if step is None else step * MICROVOLTS[metadata.unit or "uV"],
+        quantizer=quantizer,
         batches=(fixed_batch,) if fixed_batch else _affordable_batches(model, signature, metadata.window or 1),
     )
     _try_out(opened)

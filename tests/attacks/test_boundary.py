@@ -4,18 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.signal import windows
 
-from edgeguard.attacks.boundary import (
-    BoundaryOptions,
-    BoundaryResult,
-    boundary_attack,
-    boundary_walk,
-    nearest_starts,
-    smooth_noise,
-)
-from edgeguard.attacks.oracle import LabelOracle
-from edgeguard.attacks.scheduler import Trace, run
+from edgeguard.attacks.black_box import BlackBoxResult, attack_records
+from edgeguard.attacks.boundary import Boundary
+from edgeguard.attacks.walk import Task
 from edgeguard.errors import InputError
 
 T = 400
@@ -36,8 +28,11 @@ class Bumps:
         scores = np.stack([self.waves @ row[0] for row in ecg])
         return np.concatenate([scores, np.full((len(ecg), 1), 2000, np.float32)], axis=1)
 
+    def input_codes(self, ecg: np.ndarray) -> np.ndarray:
+        return ecg.astype(np.int32)
 
-class Constant:
+
+class Constant(Bumps):
     """Says class 0 to everything."""
 
     def logits(self, ecg: np.ndarray) -> np.ndarray:
@@ -64,23 +59,29 @@ def records(model: Bumps) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]
 
 
 @pytest.fixture
-def attack(model: Bumps, records: tuple) -> Callable[..., tuple[BoundaryResult, LabelOracle]]:
-    def go(budget: int = 120, targets: np.ndarray | None = None, labels: np.ndarray | None = None, **kwargs):
+def attack(model: Bumps, records: tuple) -> Callable[..., BlackBoxResult]:
+    def go(budget: int = 120, labels: np.ndarray | None = None, options: Boundary | None = None, **kwargs):
         ecg, mask, truth, names = records
-        oracle = LabelOracle(model, truth if labels is None else labels, budget=budget, targets=targets)
-        return boundary_attack(oracle, ecg, mask, names, **kwargs), oracle
+        labels = truth if labels is None else labels
+        return attack_records(model, ecg, mask, labels, names, attack=options or Boundary(), queries=budget, **kwargs)
 
     return go
+
+
+def walk_of(options: Boundary):
+    """A walk from 100 microvolts everywhere to silence."""
+    original, start = np.zeros((1, T), np.float32), np.full((1, 1, T), 100, np.float32)
+    return options.walk(Task(original, np.ones((1, T), bool), start, 300.0, 1.0, np.random.default_rng(0)))
 
 
 def drive(walk, judge: Callable[[np.ndarray], bool], limit: int) -> list[tuple[np.ndarray, bool]]:
     """All points that a walk asks about, with the answers, up to `limit`."""
     asked = []
     try:
-        point = next(walk)
+        (point,) = next(walk).points
         while len(asked) < limit:
             asked.append((point, judge(point)))
-            point = walk.send(asked[-1][1])
+            (point,) = walk.send(np.array([asked[-1][1]])).points
     except StopIteration:
         pass
     return asked
@@ -88,9 +89,8 @@ def drive(walk, judge: Callable[[np.ndarray], bool], limit: int) -> list[tuple[n
 
 def test_accepted_steps_shrink_the_distance_by_one_minus_q() -> None:
     """With an ever yielding model each whole step is accepted: distances form a geometric series."""
-    original, start = np.zeros((1, T), np.float32), np.full((1, T), 100, np.float32)
-    options = BoundaryOptions(bisections=0, source_step=0.1, check_every=1, spherical_step=0.2)
-    walk = boundary_walk(original, np.ones((1, T), bool), start[None], np.random.default_rng(0), options)
+    options = Boundary(bisections=0, source_step=0.1, check_every=1, spherical_step=0.2)
+    walk = walk_of(options)
     points = [point for point, _ in drive(walk, lambda point: True, 15)]
     distances = [np.linalg.norm(point.astype(np.float64)) for point in points]
     spheres, nearer = distances[1::2], distances[2::2]
@@ -99,9 +99,8 @@ def test_accepted_steps_shrink_the_distance_by_one_minus_q() -> None:
 
 
 def test_random_step_is_orthogonal_and_of_relative_length_p() -> None:
-    original, start = np.zeros((1, T), np.float32), np.full((1, T), 100, np.float32)
-    options = BoundaryOptions(bisections=0, spherical_step=0.25)
-    walk = boundary_walk(original, np.ones((1, T), bool), start[None], np.random.default_rng(0), options)
+    options = Boundary(bisections=0, spherical_step=0.25)
+    walk = walk_of(options)
     (first, _), (sphere, _) = drive(walk, lambda point: True, 2)
     eta = sphere.astype(np.float64) * np.sqrt(1 + 0.25**2) - first
     assert np.linalg.norm(eta) == pytest.approx(0.25 * np.linalg.norm(first), rel=1e-5)
@@ -110,22 +109,21 @@ def test_random_step_is_orthogonal_and_of_relative_length_p() -> None:
 
 def test_rejected_proposals_leave_the_state_where_it_was() -> None:
     """Without one accepted step, no point leaves the first sphere, and patience ends the walk."""
-    original, start = np.zeros((1, T), np.float32), np.full((1, T), 100, np.float32)
-    options = BoundaryOptions(bisections=0, proposals=3, patience=4)
-    walk = boundary_walk(original, np.ones((1, T), bool), start[None], np.random.default_rng(0), options)
+    options = Boundary(bisections=0, proposals=3, patience=4)
+    walk = walk_of(options)
     answers = iter([True])
     asked = drive(walk, lambda point: next(answers, False), 1000)
     assert len(asked) == 1 + 4 * 3
-    assert all(np.linalg.norm(p) <= np.linalg.norm(start) * (1 + 1e-5) for p, _ in asked)
+    assert all(np.linalg.norm(p) <= 100 * np.sqrt(T) * (1 + 1e-5) for p, _ in asked)
 
 
 def test_the_random_step_keeps_its_lower_bound() -> None:
     """A model that rejects everything drives the step down to the bound and no further."""
-    original, start = np.zeros((1, T), np.float32), np.full((1, T), 100, np.float32)
-    options = BoundaryOptions(bisections=0, check_every=1, smallest_spherical_step=0.15)
-    walk = boundary_walk(original, np.ones((1, T), bool), start[None], np.random.default_rng(0), options)
+    options = Boundary(bisections=0, check_every=1, smallest_spherical_step=0.15)
+    walk = walk_of(options)
     answers = iter([True])
     points = [point for point, _ in drive(walk, lambda point: next(answers, False), 200)][1:]
+    start = np.full((1, T), 100.0)
     cosines = np.array([np.vdot(p, start) / np.linalg.norm(p) / np.linalg.norm(start) for p in points])
     steps = np.sqrt(1 / cosines**2 - 1)
     assert steps[0] == pytest.approx(0.5, rel=1e-4)
@@ -135,17 +133,14 @@ def test_the_random_step_keeps_its_lower_bound() -> None:
 
 def test_bisection_finds_a_flat_boundary() -> None:
     """The model is fooled beyond 30 of 100: ten halvings locate that within 100 / 1024."""
-    original, start = np.zeros((1, T), np.float32), np.full((1, T), 100, np.float32)
-    walk = boundary_walk(
-        original, np.ones((1, T), bool), start[None], np.random.default_rng(0), BoundaryOptions(bisections=10)
-    )
+    walk = walk_of(Boundary(bisections=10))
     asked = drive(walk, lambda point: point[0, 0] >= 30, 11)
     assert 30 <= min(p[0, 0] for p, hit in asked if hit) <= 30 + 100 / 1024
 
 
 def test_found_records_fool_the_model_when_judged_anew(attack: Callable, model: Bumps, records: tuple) -> None:
     ecg, _, labels, _ = records
-    result, _ = attack()
+    result = attack()
     assert len(result.traces) == 12
     for i, trace in result.traces.items():
         for point in (trace.nearest_l2, trace.nearest_linf):
@@ -161,7 +156,7 @@ def test_the_attack_approaches_the_known_distance_to_the_boundary(
 ) -> None:
     """Two classes meet in a plane: the distance of a record to the class it was turned into is known."""
     ecg, mask, labels, _ = records
-    result, _ = attack(budget=1500)
+    result = attack(budget=1500)
     for i in np.flatnonzero(labels < 2)[:4]:
         reached = model.logits(result.traces[i].nearest_l2[None]).argmax()
         ours, theirs = labels[i], reached
@@ -177,7 +172,7 @@ def test_padding_is_untouched(attack: Callable, model: Bumps, records: tuple) ->
     exact = model.logits
     model.logits = lambda rows: (asked.extend(rows), exact(rows))[1]
     for spectral in (False, True):
-        result, _ = attack(budget=60, attacked=np.array([9]), options=BoundaryOptions(spectral_starts=spectral))
+        result = attack(budget=60, attacked=np.array([9]), options=Boundary(spectral_starts=spectral))
         assert not (result.traces[9].nearest_l2 - ecg[9])[~mask[9]].any()
     queries = [row for row in asked if row.shape == (1, T)][12:]
     assert sum(not row[~mask[9]].any() for row in queries) >= 2 * 59
@@ -185,10 +180,10 @@ def test_padding_is_untouched(attack: Callable, model: Bumps, records: tuple) ->
 
 @pytest.mark.parametrize("spectral", [False, True])
 def test_results_depend_neither_on_company_nor_on_batch_size(attack: Callable, spectral: bool) -> None:
-    options = BoundaryOptions(spectral_starts=spectral)
-    everyone, _ = attack(options=options)
-    in_fives, _ = attack(options=options, lanes=5)
-    alone, _ = attack(options=options, attacked=np.array([7]))
+    options = Boundary(spectral_starts=spectral)
+    everyone = attack(options=options)
+    in_fives = attack(options=options, lanes=5, batch=3, workers=2)
+    alone = attack(options=options, attacked=np.array([7]))
     assert list(alone.traces) == [7]
     for other, members in ((in_fives, range(12)), (alone, [7])):
         for i in members:
@@ -198,113 +193,46 @@ def test_results_depend_neither_on_company_nor_on_batch_size(attack: Callable, s
 
 
 def test_seeds_repeat_and_differ(attack: Callable) -> None:
-    first, again, other = (attack(seed=seed)[0].traces[0].l2 for seed in (1, 1, 2))
+    first, again, other = (attack(seed=seed).traces[0].l2 for seed in (1, 1, 2))
     assert first == again != other
 
 
 @pytest.mark.parametrize("budget", [0, 1, 2, 5, 40])
 def test_the_budget_holds_and_the_ledger_counts_every_call(attack: Callable, model: Bumps, budget: int) -> None:
     spent: list[int] = []
-    result, oracle = attack(budget=budget, progress=spent.append)
-    assert oracle.ledger.max() <= budget
-    assert oracle.ledger.sum() == model.calls
+    result = attack(budget=budget, progress=spent.append)
+    assert result.ledger.max() <= budget
+    assert result.ledger.sum() == model.calls
     assert sum(spent) == 12 * budget
     assert bool(result.traces) == (budget > 0)
     assert all(trace.nearest_l2 is None for trace in result.traces.values()) == (budget < 2)
 
 
-def test_lanes_bound_the_batch(model: Bumps) -> None:
-    def four():
-        for _ in range(4):
-            yield np.zeros((1, T), np.float32)
-        return "done"
-
-    oracle = LabelOracle(model, np.full(9, 2), budget=10)
-    run(oracle, {i: four() for i in range(9)}, np.zeros((9, 1, T), np.float32), lanes=4)
-    assert model.largest == 4
-    assert oracle.ledger.tolist() == [4] * 9
-
-
 def test_targeted_attack_reaches_its_class(attack: Callable, model: Bumps, records: tuple) -> None:
     labels = records[2]
-    result, oracle = attack(targets=np.full(12, 2))
+    result = attack(targets=np.full(12, 2))
     assert sorted(result.traces) == np.flatnonzero(labels != 2).tolist()
     for trace in result.traces.values():
         assert model.logits(trace.nearest_l2[None]).argmax() == 2
-    assert oracle.ledger[labels == 2].tolist() == [1] * 4
+    assert result.ledger[labels == 2].tolist() == [1] * 4
 
 
 def test_records_that_are_wrong_anyway_are_skipped(attack: Callable, records: tuple) -> None:
     labels = records[2].copy()
     labels[[2, 3]] = (labels[[2, 3]] + 1) % 3
-    result, oracle = attack(labels=labels)
+    result = attack(labels=labels)
     assert sorted(result.traces) == [0, 1, *range(4, 12)]
-    assert oracle.ledger[[2, 3]].tolist() == [1, 1]
+    assert result.ledger[[2, 3]].tolist() == [1, 1]
     np.testing.assert_array_equal(result.predicted, records[2])
 
 
 def test_a_constant_model_costs_its_starts_and_no_more(records: tuple) -> None:
     ecg, mask, _, names = records
-    oracle = LabelOracle(Constant(), np.zeros(12), budget=1000)
-    result = boundary_attack(oracle, ecg, mask, names)
+    result = attack_records(Constant(), ecg, mask, np.zeros(12), names, attack=Boundary(), queries=1000)
     assert all(trace.ended == "no start" for trace in result.traces.values())
-    assert oracle.ledger.tolist() == [1] * 12
+    assert result.ledger.tolist() == [1 + 3] * 12, "the record, and three of noise"
 
 
 def test_even_windows_are_refused(attack: Callable) -> None:
     with pytest.raises(InputError, match="odd"):
-        attack(options=BoundaryOptions(smoothing=40))
-
-
-def test_starts_are_the_nearest_usable_records(records: tuple) -> None:
-    ecg, mask, _, _ = records
-    usable = np.array([1, 2, 4, 5])
-    starts = nearest_starts(ecg, mask[9], 9, usable, np.random.default_rng(0), 3)
-    blended = [np.where(mask[9], ecg[j], ecg[9]) for j in usable]
-    order = np.argsort([np.linalg.norm(b - ecg[9]) for b in blended])[:3]
-    np.testing.assert_array_equal(starts, np.stack([blended[j] for j in order]))
-    assert len(nearest_starts(ecg, mask[9], 9, np.array([], int), np.random.default_rng(0), 3)) == 0
-
-
-def test_smooth_noise_has_the_covariance_of_hanning_filtered_white_noise() -> None:
-    noise = smooth_noise(np.random.default_rng(0), 2000, 41)
-    rows = np.concatenate([next(noise) for _ in range(400)]).astype(np.float64)
-    window = windows.hann(41)
-    expected = np.correlate(window, window, "full")[40:]
-    lags = np.arange(0, 41, 5)
-    measured = np.array([(rows[:, : 2000 - lag] * rows[:, lag:]).mean() for lag in lags])
-    np.testing.assert_allclose(measured / measured[0], expected[lags] / expected[0], atol=0.02)
-    assert abs(rows.mean(axis=0)).max() < 5 * rows.std() / np.sqrt(400)
-
-
-def test_white_noise_is_white() -> None:
-    noise = smooth_noise(np.random.default_rng(0), 2000, 0)
-    rows = np.concatenate([next(noise) for _ in range(100)])
-    assert (rows[:, :-1] * rows[:, 1:]).mean() == pytest.approx(0, abs=0.01)
-    assert rows.std() == pytest.approx(1, abs=0.01)
-
-
-def test_trace_keeps_the_best_of_each_norm() -> None:
-    trace, original = Trace(), np.zeros((1, 4), np.float32)
-    assert trace.at(100) == (np.inf, np.inf)
-    flat, peak = np.full((1, 4), 3, np.float32), np.array([[5, 0, 0, 0]], np.float32)
-    trace.note(3, flat, original)
-    trace.note(7, peak, original)
-    trace.note(9, np.full((1, 4), 4, np.float32), original)
-    assert [trace.at(q) for q in (2, 3, 6, 7, 99)] == [(np.inf, np.inf), (6, 3), (6, 3), (5, 3), (5, 3)]
-    np.testing.assert_array_equal(trace.nearest_l2, peak)
-    np.testing.assert_array_equal(trace.nearest_linf, flat)
-
-
-def test_scheduler_ends_with_a_walk_that_stops_by_itself(model: Bumps) -> None:
-    def twice():
-        for _ in range(2):
-            yield np.zeros((1, T), np.float32)
-        return "done"
-
-    oracle = LabelOracle(model, np.array([2, 2]), budget=10)
-    spent: list[int] = []
-    traces = run(oracle, {0: twice(), 1: twice()}, np.zeros((2, 1, T), np.float32), progress=spent.append)
-    assert oracle.ledger.tolist() == [2, 2]
-    assert [trace.ended for trace in traces.values()] == ["done", "done"]
-    assert sum(spent) == 20
+        attack(options=Boundary(smoothing=40))

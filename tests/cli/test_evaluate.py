@@ -292,7 +292,7 @@ def test_divergences_are_hunted_and_kept(
     edgeguard: Call, own_run: Path, other_run: Path, only_json: OnlyJson, refused: Refused
 ):
     """A network that calls everything A diverges on every record that the other has right, as it is."""
-    from edgeguard.evaluation.witnesses import load_divergences
+    from edgeguard.evaluation.divergences import load_divergences
 
     options = ("evaluate", own_run, "--compare", other_run, "--attack", "clean,pgd", *QUICK, "--hunt")
     report = only_json(edgeguard(*options, "new/found.npz", "--json"))

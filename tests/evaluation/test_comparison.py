@@ -16,7 +16,7 @@ from edgeguard.evaluation.contender import Contender, open_contender
 from edgeguard.evaluation.evaluate import evaluate_contenders
 from edgeguard.evaluation.masking_run import check_contender
 from edgeguard.evaluation.portfolio import portfolio
-from edgeguard.evaluation.witnesses import parties
+from edgeguard.evaluation.divergence_hunt import parties
 from edgeguard.export.twin import build_twin
 from edgeguard.models.run import Run
 

@@ -18,7 +18,7 @@ from edgeguard.runtime import census
 from edgeguard.runtime.census import fused_operators
 from edgeguard.runtime.flags import create_session, session_options
 from edgeguard.runtime.host_form import host_form
-from edgeguard.runtime.loading import input_quantizer_step
+from edgeguard.runtime.input_quantizer import read_input_quantizer
 
 Ranges = dict[str, Range]
 
@@ -189,7 +189,7 @@ def test_sixteen_bits_resolve_a_microvolt_and_only_the_stem_computes_in_float(
     (first,) = consumers(model)["ecg"]
     values = initializers(model)
     assert first.op_type == "QuantizeLinear" and values[first.input[2]].dtype == np.int16
-    assert float(values[first.input[1]]) == 1 == input_quantizer_step(model, "ecg")
+    assert float(values[first.input[1]]) == 1 == read_input_quantizer(model, "ecg").step
     (back,) = consumers(model)[first.output[0]]
     (conv,) = consumers(model)[back.output[0]]
     (original,) = consumers(graph)["ecg"]

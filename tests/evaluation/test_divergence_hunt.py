@@ -8,13 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from edgeguard.errors import InputError
-from edgeguard.evaluation.witnesses import (
-    Party,
-    divergence_summary,
-    find_divergences,
-    load_divergences,
-    save_divergences,
-)
+from edgeguard.evaluation.divergence_hunt import Party, divergence_summary, find_divergences
+from edgeguard.evaluation.divergences import load_divergences, save_divergences
 
 N, T = 9, 40
 NAMES = [f"R{i}" for i in range(N)]

@@ -1,10 +1,7 @@
-"""Divergences between two deployed networks: judged, counted, and kept for whoever wants to see for himself."""
+"""Divergences between two deployed networks: hunted, judged and counted."""
 
-import io
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,15 +14,13 @@ from edgeguard.attacks.losses import Loss
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.errors import InputError
 from edgeguard.evaluation.contender import Contender
+from edgeguard.evaluation.divergences import Divergences
 from edgeguard.evaluation.evaluate import whole_codes
 from edgeguard.evaluation.intervals import rate
 from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.sources import Source
-from edgeguard.runtime.files import write_bytes
 
-SCHEMA = "edgeguard.divergence/1"
 _BATCH = 32
-_INT16 = np.iinfo(np.int16)
 
 
 @dataclass(frozen=True)
@@ -43,37 +38,6 @@ class Party:
     network: nn.Module
     judge: Callable[[np.ndarray, np.ndarray], np.ndarray]
     sha256: str
-
-
-@dataclass(frozen=True)
-class Divergences:
-    """Records inside eps of an original that one party gets right and the other wrong.
-
-    Attributes:
-        parties: names, (first, second).
-        sha256: of what each party is.
-        names: of the records [M]; a record appears once for each direction in which it was found.
-        labels: int64 [M], true classes.
-        original, adversarial: float32 [M, T], microvolts; the adversarial ones are what an ADC of whole codes reads.
-        predicted: int64 [M, 2], what each party said of the adversarial record; exactly one is the true class.
-        eps: microvolts.
-        tried: records that were hunted on, in both directions.
-    """
-
-    parties: tuple[str, str]
-    sha256: tuple[str, str]
-    names: np.ndarray
-    labels: np.ndarray
-    original: np.ndarray
-    adversarial: np.ndarray
-    predicted: np.ndarray
-    eps: float
-    tried: int
-
-    @property
-    def only_first(self) -> np.ndarray:
-        """bool [M]: the first party is right, the second wrong."""
-        return np.asarray(self.predicted[:, 0] == self.labels)
 
 
 def parties(contenders: Sequence[Contender]) -> tuple[Party, Party]:
@@ -171,61 +135,6 @@ def divergence_summary(found: Divergences) -> dict[str, Any]:
     }
 
 
-def save_divergences(found: Divergences, path: Path, *, classes: Sequence[str], sampling_rate: float) -> None:
-    """Write an .npz that numpy reads without pickle, atomically.
-
-    Arrays over M witnesses: `names`, `labels` (true), `original` and `adversarial` [M, T] in int16 microvolts (float32
-    where a record is not in whole codes of 16 bits), `predicted` [M, 2]. Of the whole: `schema`, `parties`, `sha256`,
-    `eps_uv`, `tried`, `classes`, `unit`, `sampling_rate`.
-
-    Raises InputError when the file cannot be written.
-    """
-    content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        schema=np.array(SCHEMA),
-        parties=np.array(found.parties),
-        sha256=np.array(found.sha256),
-        names=found.names,
-        labels=found.labels,
-        original=_compact(found.original),
-        adversarial=_compact(found.adversarial),
-        predicted=found.predicted,
-        eps_uv=np.float64(found.eps),
-        tried=np.int64(found.tried),
-        classes=np.array(classes),
-        unit=np.array("uV"),
-        sampling_rate=np.float64(sampling_rate),
-    )
-    write_bytes(path, content.getvalue())
-
-
-def load_divergences(path: Path) -> Divergences:
-    """Read what `save_divergences` wrote; no code in it is run.
-
-    Raises InputError for another file, or a damaged one.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if str(stored["schema"]) != SCHEMA:
-                raise ValueError(f"schema {stored['schema']}")
-            first, second = (str(name) for name in stored["parties"])
-            one, other = (str(digest) for digest in stored["sha256"])
-            return Divergences(
-                parties=(first, second),
-                sha256=(one, other),
-                names=stored["names"],
-                labels=stored["labels"],
-                original=stored["original"].astype(np.float32),
-                adversarial=stored["adversarial"].astype(np.float32),
-                predicted=stored["predicted"],
-                eps=float(stored["eps_uv"]),
-                tried=int(stored["tried"]),
-            )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: no divergence witnesses ({error}); write them anew") from error
-
-
 def _guide(contender: Contender) -> Source:
     guides = [source for source in contender.sources if source.name != "none"]
     if not guides:
@@ -246,9 +155,3 @@ def _keep(
     right = predicted == labels[:, None]
     for place in np.flatnonzero(right[:, 0] != right[:, 1]):
         found.setdefault((int(rows[place]), bool(right[place, 1])), (ecg[place, 0], predicted[place]))
-
-
-def _compact(codes: np.ndarray) -> np.ndarray:
-    """int16 where that loses nothing."""
-    whole = np.clip(np.rint(codes), _INT16.min, _INT16.max).astype(np.int16)
-    return whole if np.array_equal(whole, codes) else codes

@@ -6,6 +6,7 @@ noise, the attack gets nowhere, and the file looks robust. That is masking, not 
 arXiv 1802.00420).
 """
 
+from collections import Counter
 from threading import Lock
 from typing import Any
 
@@ -16,6 +17,7 @@ IDENTICAL_BAR = 0.5
 FIDELITY_BAR = 0.3
 """Cosine below which what the codes carry of a probe is mostly noise."""
 
+_WEIGHED = 8
 _FINEST_UV = 2.0**-10
 _BINS = 28
 
@@ -30,7 +32,14 @@ class MaskingMeter:
         self._probes = np.zeros(_BINS, np.int64)
         self._identical = np.zeros(_BINS, np.int64)
         self._cosines: list[list[float]] = [[] for _ in range(_BINS)]
+        self._blocks: Counter[int] = Counter()
         self._lock = Lock()
+
+    def wants(self, record: int) -> bool:
+        """Whether the next block of a record is to be weighed: the first of every eight, for it costs some passes."""
+        with self._lock:
+            self._blocks[record] += 1
+            return self._blocks[record] % _WEIGHED == 1
 
     def note(self, rms_uv: float, repeated: np.ndarray, fidelity: float) -> None:
         """Take in a block of probes.
@@ -49,7 +58,8 @@ class MaskingMeter:
     def table(self) -> list[dict[str, Any]]:
         """One row a size that was probed, rising: `probe_rms_uv` [low, high), `probes`, `identical`, `fidelity`.
 
-        `identical` is the share of the probes on codes asked before, `fidelity` the median cosine.
+        `identical` is the share of the probes on codes asked before, `fidelity` the median cosine. `probes` counts
+        those weighed.
         """
         rows = []
         for place in np.flatnonzero(self._probes):

@@ -13,7 +13,7 @@ from edgeguard.attacks.meter import MaskingMeter, fidelity
 from edgeguard.attacks.oracle import LabelOracle
 from edgeguard.attacks.walk import Request, Walk
 
-BATCH = 16
+BATCH = 8
 """Rows that the model is asked at a time: more gain nothing, and leave the processor's cache."""
 LANES = 32
 """Records that a worker attacks at a time."""
@@ -95,7 +95,8 @@ def run(
         progress: called with the queries just spent; an attack that ends early counts what it leaves.
         save: called now and then, and before an interrupt is passed on; the oracle's journal is all there is to keep.
     """
-    job = _Job(oracle, walk_on, originals, deque(records), batch, lanes, codes, meter, progress)
+    share = max(1, min(lanes, -(-len(records) // workers)))
+    job = _Job(oracle, walk_on, originals, deque(records), batch, share, codes, meter, progress)
     futures: list[Future[None]] = []
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -228,7 +229,7 @@ class _Worker:
     def _weigh(self, lane: _Lane) -> None:
         """Show a block of probes to the meter."""
         job, centre = self._job, lane.request.centre
-        if centre is None or job.meter is None or job.codes is None:
+        if centre is None or job.meter is None or job.codes is None or not job.meter.wants(lane.record):
             return
         meant = lane.request.points[0] - centre
         both = job.codes(np.rint(np.stack([lane.request.points[0], centre]))).astype(np.int32)
@@ -243,7 +244,7 @@ class _Worker:
             self._retire(record, walk, end.value)
             return
         if self._job.oracle.remaining(record):
-            self._lanes.append(_Lane(record, walk, request))
+            self._lanes.appendleft(_Lane(record, walk, request))
         else:
             self._retire(record, walk, "budget spent")
 

@@ -1,6 +1,7 @@
 """The quantiser that a file's input feeds: what differences between two records the file can see at all."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -46,8 +47,12 @@ class InputQuantizer:
             samples = _ARITHMETIC[operation](samples, factor, dtype=np.float32)
         codes = np.divide(samples, self.scale, dtype=np.float32)
         np.rint(codes, out=codes)
-        np.clip(codes, self.low, self.high, out=codes)
-        return codes.astype(np.min_scalar_type(min(self.low, -self.high - 1)))
+        np.clip(codes, np.float32(self.low), np.float32(self.high), out=codes)
+        return codes.astype(self._dtype)
+
+    @cached_property
+    def _dtype(self) -> np.dtype:
+        return np.min_scalar_type(min(self.low, -self.high - 1))
 
 
 def read_input_quantizer(model: onnx.ModelProto, name: str) -> InputQuantizer | None:

@@ -4,11 +4,12 @@ from typing import Any
 
 from edgeguard.attacks.boundary import Boundary
 from edgeguard.attacks.hop_skip_jump import HopSkipJump
+from edgeguard.attacks.rays_sap import RaysSap
 from edgeguard.attacks.smooth_geo import SmoothGeo
 from edgeguard.attacks.walk import Attack
 from edgeguard.errors import InputError
 
-ATTACKS: dict[str, type[Any]] = {attack.name: attack for attack in (SmoothGeo, Boundary, HopSkipJump)}
+ATTACKS: dict[str, type[Any]] = {attack.name: attack for attack in (SmoothGeo, RaysSap, Boundary, HopSkipJump)}
 
 
 def make_attack(name: str, **settings: Any) -> Attack:

@@ -86,17 +86,17 @@ def estimate_normal(centre: np.ndarray, probes: Iterable[np.ndarray]) -> Generat
     Args:
         probes: blocks [K, 1, T] of differences to the centre, all of about one length.
     """
-    directed, total = np.zeros_like(centre), np.zeros_like(centre)
+    sums = np.zeros((2, *centre.shape), np.float32)
     hits = asked = 0
     for block in probes:
         told = yield Request(centre + block, centre)
-        directed += np.tensordot(told.astype(np.float32), block, axes=1)
-        total += block.sum(axis=0)
+        # one pass over the block gives the sum of the probes that hit, and that of all
+        sums += np.tensordot(np.stack([told, np.ones_like(told)]).astype(np.float32), block, axes=1)
         hits += int(told.sum())
         asked += len(told)
     # sum of (label - mean) probe, with label = 2 told - 1 and mean = 2 share - 1, halved
     share = hits / asked if 0 < hits < asked else 0.5
-    return unit(directed - np.float32(share) * total)
+    return unit(sums[0] - np.float32(share) * sums[1])
 
 
 def unit(direction: np.ndarray) -> np.ndarray:

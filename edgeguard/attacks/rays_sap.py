@@ -31,6 +31,8 @@ _SMALLEST = 1.0
 _GRID = 2**0.5
 _SPAN = 4.0
 """How much larger than the smallest start another may be."""
+_UNSEEN = 0.5
+"""Microvolts that round to no code."""
 _STARTS = 4
 """Of the task's starts, those that are tried."""
 _BLOCK = 16
@@ -51,6 +53,11 @@ class Level(NamedTuple):
     width: int
     together: int
     tolerance: float
+
+
+_FIRST = Level(groups=1, width=12, together=8, tolerance=2e-3)
+_COARSE = (Level(groups=1, width=8, together=16, tolerance=1e-3), Level(groups=4, width=8, together=32, tolerance=5e-4))
+_FINE = Level(groups=0, width=10, together=64, tolerance=1e-4)
 
 
 class Ray(NamedTuple):
@@ -82,15 +89,13 @@ class RaysSap:
     """
 
     contenders: int = 4
-    first: Level = Level(1, 12, 8, 2e-3)
-    coarse: tuple[Level, ...] = (Level(1, 8, 16, 1e-3), Level(4, 8, 32, 5e-4))
-    fine: Level = Level(0, 10, 64, 1e-4)
+    first: Level = _FIRST
+    coarse: tuple[Level, ...] = _COARSE
+    fine: Level = _FINE
     bands: tuple[tuple[tuple[float, float], ...], ...] = (((2, 4), (3, 5), (4, 7)), ((6, 9), (9, 12), (11, 16)))
 
-    @property
-    def name(self) -> str:
-        """As on the command line."""
-        return "rays-sap"
+    name = "rays-sap"
+    norm = "linf"
 
     def walk(self, task: Task) -> Walk:
         """The attack on one record."""
@@ -108,6 +113,8 @@ class RaysSap:
             ray = yield from search.sweep(ray, level)
         idle = 0
         while idle < 2:
+            if ray.high < _UNSEEN:
+                return "the perturbation rounds to nothing"
             before = ray.high
             ray = yield from search.sweep(ray, self.fine)
             idle = 0 if ray.high < before else idle + 1
@@ -120,12 +127,12 @@ class Beats(NamedTuple):
     Attributes:
         beat: int64 [T], number of the nearest beat.
         offset: int64 [T], samples since its peak; negative before it.
-        count: of beats, 1 at least.
+        number: of beats, 1 at least.
     """
 
     beat: np.ndarray
     offset: np.ndarray
-    count: int
+    number: int
 
 
 def find_beats(ecg: np.ndarray, mask: np.ndarray, sampling_rate: float) -> Beats:
@@ -168,10 +175,10 @@ class Blocks:
 
 
 def divide(beats: Beats, groups: int, width: int, shift: int) -> Blocks:
-    """Pieces of `width` samples: of the record where `groups` is 0, else of the beat, tied within each group of beats."""
+    """Pieces of `width` samples: of the record where `groups` is 0, else of a beat, tied within each group of beats."""
     if groups == 0:
         return Blocks((np.arange(len(beats.offset)) + shift) // width)
-    group = beats.beat * min(groups, beats.count) // beats.count
+    group = beats.beat * min(groups, beats.number) // beats.number
     return Blocks(group * len(group) + (beats.offset + shift) // width)
 
 
@@ -227,7 +234,8 @@ class _Search:
         """
         families = [[self.wave(band, tied) for band in row] for row, tied in product(bands, (False, True))]
         waves = [[(params, self.smooth(params)) for params in family] for family in families]
-        live, rays, eps = [*range(len(waves) + 1)], [], _SMALLEST
+        live, eps = [*range(len(waves) + 1)], _SMALLEST
+        rays: list[Ray] = []
         while live and eps <= min(LARGEST, _SPAN * rays[0].high if rays else LARGEST) and len(rays) < number:
             for family in list(live):
                 tried = waves[family] if family < len(waves) else self.differences(eps)
@@ -312,7 +320,7 @@ class _Search:
     def descend(self, ray: Ray, tolerance: float) -> Generator[Request, np.ndarray, Ray]:
         """Bracket the boundary below `high`, by steps that grow from the last gain on."""
         high, factor = ray.high, 1 - self.gain
-        while (yield from self.fools(ray.waveform, high * factor)):
+        while high >= _UNSEEN and (yield from self.fools(ray.waveform, high * factor)):
             high, factor = high * factor, max(factor**2, 0.5)
         return (yield from self.bracket(ray._replace(low=high * factor, high=high), tolerance))
 

@@ -7,8 +7,8 @@ through the present point and the original, in the plane of the two and the norm
 label holds. What is peculiar to an ECG and to an int8 file:
 
 - probes never get so small that they fall between the codes of a quantised input;
-- probes of one estimate are shifts of one wave of flat spectrum and random phases, hence orthogonal: every label
-  tells something new, and all of them together cost one Fourier transform;
+- probes of one estimate are shifts of one wave of flat spectrum and random phases, orthogonal but for their envelope:
+  every label tells something new, and all of them together cost one Fourier transform;
 - a rhythm is decided at a few moments of the record. The first estimates ask which parts of the start matter: their
   probes swell and shrink it slowly, which has tens of dimensions and not hundreds. The next ones look for more where
   the perturbation already is: their probes follow its envelope. When that yields little, probes are spread evenly, and
@@ -58,7 +58,7 @@ class SmoothGeo:
     high_hz: float = 15.0
     starts: int = 5
     start_halvings: int = 6
-    modulations: int = 4
+    modulations: int = 3
     modulation_hz: float = 1.0
     probes: int = 30
     most_probes: int = 100
@@ -83,7 +83,7 @@ class SmoothGeo:
             delta = yield from self._start(task, band)
 
         slow = _Band.of(task, 0, self.modulation_hz)
-        kind, angle = 0, _FIRST_ANGLE
+        kind, angle = 0 if self.modulations else 1, _FIRST_ANGLE
         for iteration in count(1):
             distance = float(np.linalg.norm(delta))
             if distance < NOWHERE:
@@ -101,7 +101,7 @@ class SmoothGeo:
             toward = delta / np.float32(distance)
             across = unit(normal - np.vdot(normal, toward) * toward)
             turned, delta = yield from self._turn(task, distance, toward, across, angle)
-            if turned < self.small_angle or iteration == self.modulations:
+            if turned < self.small_angle or (kind == 0 and iteration == self.modulations):
                 kind += 1
             angle = turned if turned >= self.small_angle else _FIRST_ANGLE
         raise AssertionError("unreachable")
@@ -187,10 +187,13 @@ class _Band:
         return projected * self.mask
 
     def probes(self, rng: np.random.Generator, envelope: np.ndarray, size: float, number: int) -> Iterator[np.ndarray]:
-        """Blocks [K, 1, T] of shifts of one wave with random phases, under the envelope [1, T], each of length `size`."""
+        """Blocks [K, 1, T] of shifts of one wave of random phases, under the envelope [1, T]; each row `size` long."""
         length = self.valid.stop - self.valid.start
-        wave = scipy.fft.irfft(np.exp(2j * np.pi * rng.random(len(self.bins))) * self.bins, length)
-        twice = np.concatenate([wave, wave]).astype(np.float32)
+        spectrum = np.zeros(len(self.bins), np.complex64)
+        spectrum[self.bins] = np.exp(2j * np.pi * rng.random(int(self.bins.sum())))
+        wave = scipy.fft.irfft(spectrum, length)
+        twice = np.concatenate([wave, wave])
+        under = envelope[0, self.valid]
         slots = max(1, length // self.spacing)
         rounds = [rng.permutation(slots) * self.spacing + rng.integers(length) for _ in range(-(-number // slots))]
         offsets = np.concatenate(rounds)[:number] % length
@@ -198,9 +201,14 @@ class _Band:
             chosen = offsets[first : first + BLOCK].tolist()
             block = np.zeros((len(chosen), *self.mask.shape), np.float32)
             for row, offset in zip(block, chosen, strict=True):
-                shifted = twice[offset : offset + length] * envelope[0, self.valid]
-                row[0, self.valid] = np.float32(size) * unit(shifted)
+                np.multiply(twice[offset : offset + length], under, out=row[0, self.valid])
+            block *= np.float32(size) / np.maximum(_lengths(block), np.finfo(np.float32).tiny)
             yield block
+
+
+def _lengths(block: np.ndarray) -> np.ndarray:
+    """Euclidean norm of each row of [K, 1, T], float32 [K, 1, 1]."""
+    return np.sqrt(np.einsum("kit,kit->ki", block, block))[..., None]
 
 
 def _occupied(envelope: np.ndarray) -> float:

@@ -27,10 +27,10 @@ STATE = "state.npz"
 @click.option(
     "--attack",
     "name",
-    type=click.Choice(["smooth-geo", "boundary", "hopskipjump"]),
+    type=click.Choice(["smooth-geo", "rays-sap", "boundary", "hopskipjump"]),
     default="smooth-geo",
     show_default=True,
-    help="smooth-geo: smallest smooth L2; boundary: Lam et al.; "
+    help="smooth-geo: smallest smooth L2; rays-sap: smallest eps of a smooth perturbation; boundary: Lam et al.; "
     "hopskipjump: plain, for comparison.",
 )
 @click.option("--queries", type=click.IntRange(min=1), default=1000, show_default=True, help="Labels asked a record.")
@@ -72,6 +72,11 @@ STATE = "state.npz"
     multiple=True,
     help="Let this file name what fooled the first; may be given more than once.",
 )
+@click.option(
+    "--white-box",
+    is_flag=True,
+    help="rays-sap: find the smallest eps by the file's own gradient too, through its twin, and compare; needs torch.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--workers",
@@ -96,6 +101,7 @@ def command(
     high_hz: float | None,
     compare: Path | None,
     transfer: tuple[Path, ...],
+    white_box: bool,
     out: Path,
     as_json: bool,
     **options: Any,
@@ -107,6 +113,8 @@ def command(
     from edgeguard.attacks.catalogue import make_attack
     from edgeguard.report.black_box import report_table, write_comparison, write_report
 
+    if white_box and name != "rays-sap":
+        raise InputError(f"--white-box: {name} makes L2 small, not eps; add --attack rays-sap")
     attack = make_attack(name, smoothing=smoothing, high_hz=high_hz)
     facts = {key: options.pop(key) for key in ("threads", "sampling_rate", "window", "unit", "classes")}
     opened = open_file(model, **facts)
@@ -119,6 +127,9 @@ def command(
     campaign, seconds = _run(opened, dataset, tasks, attack, out, **options)
     result = write_report(campaign, out, seconds=seconds)
     lines = [report_table(result)]
+    if white_box:
+        result["white_box"] = _against_white_box(campaign)
+        lines += ["", _white_box_line(result["white_box"])]
     if compare:
         other = others.pop(0)
         second, took = _run(other, dataset, tasks, attack, out / "compared", **options)
@@ -196,6 +207,28 @@ def _run(
             progress=bar.update,
         )
     return campaign, time.perf_counter() - started
+
+
+def _against_white_box(campaign: "Campaign") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from tqdm import tqdm
+
+    from edgeguard.evaluation.against_white_box import against_white_box
+
+    with tqdm(total=len(campaign.traces), desc="white box", unit="record", disable=None, leave=False) as bar:
+        compared = against_white_box(campaign, progress=bar.update)
+    return {**compared, "check": asdict(compared["check"])}
+
+
+def _white_box_line(compared: dict[str, Any]) -> str:
+    ratio, check = compared["ratio"], compared["check"]
+    alarm = {True: "", False: "MASKED: ", None: "not to be told: "}[check["holds"]]
+    return (
+        f"white box  labels alone need {ratio['median']:.2f} times the L-inf that SAP by the gradient needs "
+        f"(quartiles {ratio['low_quartile']:.2f} to {ratio['high_quartile']:.2f}, n = {compared['n']})\n"
+        f"           {alarm}{check['message']}"
+    )
 
 
 def _transferred(campaign: "Campaign", others: list["OnnxModel"]) -> list[dict[str, Any]]:

@@ -86,14 +86,18 @@ def open_subject(path: Path, **facts: Any) -> Subject:
         )
     if not path.is_file():
         raise InputError(f"{path}: neither a run folder nor an ONNX file; check the path")
-    file = open_model(path, **{"threads": torch.get_num_threads(), **facts})
+    return file_subject(open_model(path, **{"threads": torch.get_num_threads(), **facts}))
+
+
+def file_subject(file: OnnxModel) -> Subject:
+    """An ONNX file that is open already; its run is looked for in the file's folder."""
     about = file.metadata
     return Subject(
-        str(path),
+        str(file.path),
         file.logits,
         file.classes,
         file.window,
-        parent_run(path, about.parent_sha256),
+        parent_run(file.path, about.parent_sha256),
         about.data,
         about.split,
         about.parent_sha256,

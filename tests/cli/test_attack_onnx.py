@@ -279,12 +279,12 @@ def small_attack(model: Path, cinc_zip: Path, reference: Path, *more: str | Path
     return json.loads(outcome.stdout)
 
 
-@pytest.mark.parametrize("name", ["smooth-geo", "boundary", "hopskipjump"])
+@pytest.mark.parametrize("name", ["smooth-geo", "rays-sap", "boundary", "hopskipjump"])
 def test_every_attack_comes_nearer_and_its_witnesses_replay(
     folder: Path, cinc_zip: Path, reference: Path, name: str
 ) -> None:
     model = write_model(folder / "m.onnx", step=16)
-    result = small_attack(model, cinc_zip, reference, "--attack", name, "--queries", 150)
+    result = small_attack(model, cinc_zip, reference, "--attack", name, "--queries", 600)
     norm = "median_linf_uv" if name == "rays-sap" else "median_l2_uv"
     first = next(point[norm] for point in result["curve"] if point[norm])
     assert result["curve"][-1][norm] < 0.9 * first
@@ -336,7 +336,7 @@ def test_an_input_step_that_masks_a_plain_attack_is_reported_and_not_called_robu
     assert seeing["curve"][-1]["median_l2_uv"] < blind["curve"][-1]["median_l2_uv"]
 
 
-@pytest.mark.parametrize("name", ["smooth-geo", "boundary", "hopskipjump"])
+@pytest.mark.parametrize("name", ["smooth-geo", "rays-sap", "boundary", "hopskipjump"])
 def test_a_constant_classifier_is_bounded_and_said(folder: Path, cinc_zip: Path, name: str) -> None:
     model = write_model(folder / "m.onnx", bias=1e9)
     outcome = attack(model, "--data", cinc_zip, "--attack", name, "--queries", 80, "--samples", 12, "--json")
@@ -364,3 +364,15 @@ def test_workers_and_threads_change_nothing(folder: Path, cinc_zip: Path, refere
     for other in found[1:]:
         for name, value in found[0].items():
             np.testing.assert_array_equal(value, other[name])
+
+
+def test_labels_alone_need_no_less_than_the_gradient(folder: Path, cinc_zip: Path, reference: Path) -> None:
+    """On a linear file SAP by the gradient is exact: the black box cannot need less, and nothing is masked."""
+    model = write_model(folder / "m.onnx")
+    found = small_attack(model, cinc_zip, reference, "--attack", "rays-sap", "--queries", 600, "--white-box")
+    compared = found["white_box"]
+    assert compared["n"] == found["attacked"]
+    assert compared["ratio"]["low_quartile"] >= 0.99
+    assert compared["check"]["holds"] is True
+    outcome = attack(model, "--data", cinc_zip, "--white-box")
+    assert outcome.exit_code == 2 and "--attack rays-sap" in outcome.stderr

@@ -21,7 +21,9 @@ def blank(width: float, height: float, *, layout: Literal["constrained"] | None 
 
 
 def plain(axes: Any) -> None:
-    """Only the axes that carry a scale."""
+    """Only the axes that carry a scale, beneath what is drawn."""
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8.5)
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -1,10 +1,9 @@
 """The demo's pictures: an attacked ECG over its original, accuracy against eps, and the query curves."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +11,11 @@ from edgeguard.attacks.scheduler import Trace
 from edgeguard.ecg.record import CLASS_NAMES
 from edgeguard.evaluation.intervals import rate
 from edgeguard.report import paper
-from edgeguard.runtime.files import write_bytes
+from edgeguard.report.canvas import GRID, blank, plain, plain_numbers, save
 
 COLOURS = ("#c0392b", "#1f618d", "#b9770e", "#117864")
 """One a network, in the order given."""
 
-_GRID = "#ecf0f1"
 _NEAR_UV = 200
 """L-inf radius within which a record counts as fooled."""
 
@@ -58,7 +56,7 @@ def draw_attack(record: AttackedRecord, path: Path, *, seconds: float = 8.0) -> 
     left, right, top, gap, lower, bottom = 15.0, 5.0, 15.0, 9.0, 26.0, 12.0
     strip = (high - low) * paper.GAIN
     width, height = left + shown * paper.SPEED + right, top + strip + gap + lower + bottom
-    figure = _figure(width * paper.MM, height * paper.MM, layout=None)
+    figure = blank(width * paper.MM, height * paper.MM, layout=None)
     share = shown * paper.SPEED / width
     above = figure.add_axes((left / width, (bottom + lower + gap) / height, share, strip / height))
     beneath = figure.add_axes((left / width, bottom / height, share, lower / height))
@@ -87,8 +85,8 @@ def draw_attack(record: AttackedRecord, path: Path, *, seconds: float = 8.0) -> 
         loc="left",
         pad=3,
     )
-    _plain(beneath)
-    _save(figure, path)
+    plain(beneath)
+    save(figure, path)
 
 
 def draw_robustness(
@@ -104,7 +102,7 @@ def draw_robustness(
     """
     from matplotlib.ticker import NullLocator
 
-    figure = _figure(6.2, 4.2)
+    figure = blank(6.2, 4.2)
     axes = figure.subplots()
     radii = sorted({eps for curve in curves.values() for eps in curve})
     axes.axvline(marked, color=paper.SOFT, linewidth=0.9, linestyle=(0, (3, 3)), zorder=1)
@@ -119,9 +117,9 @@ def draw_robustness(
     axes.set(xlabel="eps, µV (L-inf)", ylabel="accuracy", ylim=(0, 1), xlim=(0, max(radii) or 1))
     axes.set_title(title, fontsize=10)
     axes.legend(frameon=False, loc="lower left")
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    _plain(axes)
-    _save(figure, path)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    plain(axes)
+    save(figure, path)
 
 
 def draw_query_curves(traces: Mapping[str, Sequence[Trace]], budget: int, path: Path) -> None:
@@ -135,7 +133,7 @@ def draw_query_curves(traces: Mapping[str, Sequence[Trace]], budget: int, path: 
 
     Raises InputError when the file cannot be written.
     """
-    figure = _figure(9.6, 4.2)
+    figure = blank(9.6, 4.2)
     near, share = figure.subplots(1, 2)
     grid = np.unique(np.rint(np.geomspace(1, max(budget, 2), 120)).astype(int))
     for (name, found), colour in zip(traces.items(), COLOURS, strict=False):
@@ -149,12 +147,12 @@ def draw_query_curves(traces: Mapping[str, Sequence[Trace]], budget: int, path: 
     share.set_title(f"fooled within {_NEAR_UV} µV (L-inf), 95 % intervals", fontsize=10)
     for axes in (near, share):
         axes.set(xscale="log", xlabel="labels asked a record", xlim=(1, max(budget, 2)))
-        _plain_numbers(axes.xaxis)
-        axes.grid(color=_GRID, linewidth=0.8)
+        plain_numbers(axes.xaxis)
+        axes.grid(color=GRID, linewidth=0.8)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8.5)
-        _plain(axes)
-    _save(figure, path)
+        plain(axes)
+    save(figure, path)
 
 
 def _draw_distance(axes: Any, grid: np.ndarray, l2: np.ndarray, label: str, colour: str) -> None:
@@ -165,7 +163,7 @@ def _draw_distance(axes: Any, grid: np.ndarray, l2: np.ndarray, label: str, colo
     axes.plot(grid, median, color=colour, linewidth=1.8, drawstyle="steps-post", label=label)
     if np.isfinite(median).any():
         axes.set_yscale("log")
-        _plain_numbers(axes.yaxis)
+        plain_numbers(axes.yaxis)
 
 
 def _draw_success(axes: Any, grid: np.ndarray, linf: np.ndarray, colour: str) -> None:
@@ -174,37 +172,6 @@ def _draw_success(axes: Any, grid: np.ndarray, linf: np.ndarray, colour: str) ->
     value, low, high = ([r[key] for r in rates] for key in ("value", "low", "high"))
     axes.fill_between(grid, low, high, color=colour, alpha=0.16, linewidth=0, step="post")
     axes.plot(grid, value, color=colour, linewidth=1.8, drawstyle="steps-post")
-
-
-def _plain_numbers(axis: Any) -> None:
-    """1, 2, 5, 10 and so on along a logarithmic axis, instead of powers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Any:
-    """A white figure of that many inches, drawn without a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=150, layout=layout, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Any, path: Path) -> None:
-    image = io.BytesIO()
-    figure.savefig(image, format="png")
-    write_bytes(path, image.getvalue())
-
-
-def _plain(axes: Any) -> None:
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8.5)
 
 
 def _class(label: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgeguard.ecg.record import Record
 from edgeguard.firmware_sim.events import Event
-from edgeguard.firmware_sim.simulator import simulate
+from edgeguard.firmware_sim.simulator import WatchOptions, simulate
 from edgeguard.runtime.session import open_model
 
 SECONDS = 600
@@ -38,7 +38,7 @@ def main(path: str) -> None:
     for threshold in (1, 16, 32):
         events: list[Event] = []
         record = Record("noise", ecg, model.sampling_rate)
-        result = simulate(model, [record], events.append, chunk=threshold)
+        result = simulate(model, [record], events.append, WatchOptions(chunk=threshold))
         if [e["logits"] for e in events if e.get("logits")] != offline:
             sys.exit("the stream's logits are not those of the windows")
         streamed = result.wall_seconds / SECONDS * 1e6

@@ -5,15 +5,17 @@ recording being played.
 
 | event | further keys |
 | --- | --- |
-| `header` | `schema`, `model` (sha256), `classes`, `sampling_rate`, `window`, `hop`, `deadline_ms` |
+| `header` | `schema`, `model` (sha256), `classes`, `sampling_rate`, `window`, `hop`, `front_end`, `deadline_ms` |
 | `record` | a recording begins: `label` (its reference or null), `samples` |
 | `state` | the status changed: `status` |
 | `gap` | the FIFO overflowed: `lost` (samples, from `t` on) |
-| `decision` | a hop ended at `t`: `status`; `label`, `logits`, `latency_ms` (null while warming up) |
+| `signal` | a fault begins or ends at `t`: `flag` (`lost`, `lead_off`, `saturated`, `brown_out`), `on` |
+| `decision` | a hop ended at `t`: `status`, `quality`; `label`, `logits`, `latency_ms` (null unless scoring) |
+| `episode_start`, `episode_end` | an announcement: the fields of `edgeguard.firmware_sim.decisions.EpisodeEvent` |
 
-`status` is `warming_up` or `scoring`; `window`, `hop`, `samples` and `lost` count samples. `latency_ms` is
-measured; all else is the same in every run on the same samples and settings, unless the pace is real time
-and the FIFO overflows.
+`status` is `warming_up`, `invalid` (the window holds a gap) or `scoring`; `window`, `hop`, `samples` and `lost` count
+samples. `latency_ms` is measured; all else is the same in every run on the same samples and settings, unless the pace
+is real time and the FIFO overflows.
 """
 
 import json

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.record import Record
 from edgeguard.ecg.sources import iter_records, load_dataset, read_record
 from edgeguard.ecg.split import split_from
+from edgeguard.ecg.stdin_stream import raw_stream
+from edgeguard.ecg.stream import Stream, stream_day
+from edgeguard.ecg.synthetic_day import SyntheticDay
 from edgeguard.ecg.tree import RECORD_SUFFIXES
 from edgeguard.errors import InputError
 from edgeguard.runtime.metadata import ModelMetadata
@@ -21,12 +25,12 @@ class Playlist:
     """Recordings in the order of play.
 
     Attributes:
-        records: whole recordings, read as they are asked for.
+        records: whole recordings, read as they are asked for, or streams of any length.
         description: where they come from, for people.
         seconds: of all of them, where that is known before they are read.
     """
 
-    records: Iterator[Record]
+    records: Iterator[Record | Stream]
     description: str
     seconds: float | None = None
 
@@ -41,6 +45,24 @@ def one_recording(name: str, *, data: str | None = None, labels: Path | None = N
     else:
         record = read_record(data, name, labels=labels)
     return Playlist(iter([record]), record.name, len(record.ecg) / record.sampling_rate)
+
+
+def day(seconds: str, *, sampling_rate: float, seed: int = 0) -> Playlist:
+    """A synthetic recording of so many seconds, with episodes of fibrillation.
+
+    Raises InputError where `seconds` is no number, or a day cannot be made.
+    """
+    try:
+        length = float(seconds)
+    except ValueError as error:
+        raise InputError(f"--record day:{seconds}: {seconds!r} is not a number of seconds; give day:3600") from error
+    made = SyntheticDay(seconds=length, seed=seed, sampling_rate=sampling_rate)
+    return Playlist(iter([stream_day(made)]), f"{length:g} s of a synthetic heart, seed {seed}", length)
+
+
+def from_pipe(file: BinaryIO, kind: str, sampling_rate: float, *, step: float = 1.0) -> Playlist:
+    """Raw samples of an open file, as they come (`edgeguard.ecg.stdin_stream.raw_stream`)."""
+    return Playlist(iter([raw_stream(file, kind, sampling_rate, step=step)]), f"{kind} samples of standard input")
 
 
 def recordings(count: int, metadata: ModelMetadata, *, data: str | None = None, labels: Path | None = None) -> Playlist:

@@ -2,11 +2,14 @@
 
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from edgeguard.firmware_sim.decisions import EpisodeEvent
+from edgeguard.firmware_sim.samples import State
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,17 @@ class SimulationResult:
     Attributes:
         records: one entry a recording, in order.
         by_class: number of scored decisions by class, every class named.
-        warming_up: number of hops without a score.
+        warming_up: number of hops without a score, because the first window was not full.
+        invalid: number of hops without a score, because the window held a gap.
         latencies: seconds of each scored decision.
         deadline: seconds allowed to a decision.
         signal_seconds: length of the signal.
         wall_seconds: time that playing it took.
         dropped_samples: samples lost by FIFO overflows.
         overflows: number of FIFO overflows.
+        episodes: announced, in the order of their ends.
         peak_rss_bytes: largest resident memory of the process so far.
+        state: what a later simulation of the same watch goes on from.
     """
 
     records: tuple[RecordResult, ...]
@@ -56,6 +62,9 @@ class SimulationResult:
     dropped_samples: int
     overflows: int
     peak_rss_bytes: int
+    invalid: int = 0
+    episodes: tuple[EpisodeEvent, ...] = ()
+    state: State = field(default_factory=dict)
 
     @property
     def decisions(self) -> int:
@@ -103,6 +112,8 @@ class SimulationResult:
             "deadline_ms": self.deadline * 1e3,
             "fifo_overflows": self.overflows,
             "warming_up": self.warming_up,
+            "invalid": self.invalid,
+            "episodes": [episode.to_json() for episode in self.episodes],
             "processor_share": self.processor_share,
             "by_class": self.by_class,
             "records": [

@@ -1,6 +1,10 @@
 """The newest window of a stream, in a buffer of fixed size."""
 
+from collections.abc import Mapping
+
 import numpy as np
+
+from edgeguard.firmware_sim.samples import State, saved
 
 
 class Ring:
@@ -39,6 +43,15 @@ class Ring:
     def clear(self) -> None:
         """Forget all samples."""
         self.filled = 0
+
+    def state(self) -> State:
+        """What `restore` takes; a copy."""
+        return {"samples": self._samples.copy(), "counts": np.array([self._next, self.filled])}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on where `state` was taken; InputError for the state of a ring of another size."""
+        self._samples = saved(state, "samples", self._samples.shape)
+        self._next, self.filled = (int(count) for count in saved(state, "counts", (2,)))
 
     def latest(self) -> np.ndarray:
         """Float32 [window], oldest sample first; a view, valid until the next push.

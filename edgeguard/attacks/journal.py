@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeguard.attacks.witnesses import need, read_npz, reading, write_npz
+from edgeguard.runtime.npz import need, read_npz, reading, write_npz
 
 SCHEMA = "edgeguard.attack-state/1"
 

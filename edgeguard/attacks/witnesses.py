@@ -4,10 +4,8 @@ A witness file lets anybody check an attack without repeating it: every record i
 or the replay says which do not.
 """
 
-import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import numpy as np
 
 from edgeguard.ecg.windows import validity_mask
 from edgeguard.errors import InputError
-from edgeguard.runtime.files import write_bytes
+from edgeguard.runtime.npz import compact, need, read_npz, reading, write_npz
 from edgeguard.runtime.session import OnnxModel
 
 SCHEMA = "edgeguard.witnesses/2"
@@ -36,7 +34,6 @@ _LAYOUT = (
 )
 """Kind of the arrays of a file, their axes, and their names: M examples, N tasks, T samples, C classes."""
 _STORED_AS = {"U": str, "iu": np.int64, "iuf": np.float64}
-_INT16 = np.iinfo(np.int16)
 _LARGEST_ROUNDING = 0.5
 _LEAK = 0.15
 """Share of a perturbation's L2 norm that may lie above its band limit: a wave cut to the valid part leaks."""
@@ -259,54 +256,6 @@ def narrowest_band(signals: Sequence[np.ndarray], hz: float, sampling_rate: floa
     while not all(within_band(signal, hz, sampling_rate) for signal in signals):
         hz *= 2
     return hz
-
-
-def compact(codes: np.ndarray) -> np.ndarray:
-    """int16 where that loses nothing."""
-    whole = np.clip(np.rint(codes), _INT16.min, _INT16.max).astype(np.int16)
-    return whole if np.array_equal(whole, codes) else codes
-
-
-def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays, texts and numbers compressed, atomically, for `read_npz`."""
-    content = io.BytesIO()
-    np.savez_compressed(content, **dict(arrays))
-    write_bytes(path, content.getvalue())
-
-
-def read_schema(path: Path) -> str:
-    """The `schema` of an .npz.
-
-    Raises InputError for a file that is none, or has none.
-    """
-    with reading(path, "witnesses"), np.load(path, allow_pickle=False) as stored:
-        return str(stored["schema"])
-
-
-def read_npz(path: Path, schema: str) -> dict[str, np.ndarray]:
-    """Every array of an .npz of a schema; pickles are refused, so no code in it is run. To be called in `reading`."""
-    with np.load(path, allow_pickle=False) as stored:
-        need(str(stored["schema"]) == schema, f"schema {stored['schema']}")
-        return {name: stored[name] for name in stored.files}
-
-
-@contextmanager
-def reading(path: Path, what: str) -> Iterator[None]:
-    """Turns every sign of damage in the block into one InputError that names the file and what it should hold."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: not found") from error
-    except Exception as error:  # zip, zlib and numpy's header parser have many names for damage
-        lacking = "lacks " if isinstance(error, KeyError) else ""
-        reason = lacking + " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: no {what} ({reason}); write them anew") from error
-
-
-def need(condition: Any, otherwise: str) -> None:
-    """Raises ValueError with a reason where a condition on a file's content is not met."""
-    if not condition:
-        raise ValueError(otherwise)
 
 
 def check_fit(model: OnnxModel, *, window: int, sampling_rate: float, classes: Sequence[str]) -> None:

@@ -1,22 +1,30 @@
 """edgeguard simulate."""
 
+import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, file_data, model_options, open_file
+from edgeguard.cli.options import data_options, model_options
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.cli.watch import open_watch_file, playlist, watch_bill, watch_options
 
 
 @click.command("simulate")
 @click.argument("model", metavar="[FILE.onnx]", type=click.Path(path_type=Path), required=False)
-@click.option("--record", metavar="R", help="One recording: a .csv, .hea or .mat file, or a name inside --data.")
+@click.option(
+    "--record",
+    metavar="R",
+    help="One recording: a .csv, .hea or .mat file, an Apple Watch export, a name inside --data, day:SECONDS "
+    "(synthetic, with episodes), or - (raw samples from a pipe).",
+)
 @data_options
 @click.option("--records", type=int, default=8, show_default=True, help="How many recordings of --data to play.")
 @click.option("--join", is_flag=True, help="One stream over all recordings, so that short ones fill a window too.")
-@click.option("--hop", type=float, default=1.0, show_default=True, help="Seconds between decisions.")
+@click.option("--hop", type=float, help="Seconds between decisions [default: 1, or what a streaming file has].")
 @click.option("--chunk", type=int, default=16, show_default=True, help="Samples at which the FIFO interrupts.")
 @click.option("--fifo-depth", type=int, default=32, show_default=True, help="Samples that the FIFO holds.")
 @click.option("--deadline-ms", type=float, help="Time allowed to a decision [default: the hop].")
@@ -28,6 +36,39 @@ from edgeguard.cli.output import emit, json_option, say
     help="Signal time during which one inference blocks the FIFO.",
 )
 @click.option("--realtime", is_flag=True, help="Play at the pace of the signal; slow inference then blocks the FIFO.")
+@click.option(
+    "--front-end",
+    metavar="NAME",
+    help="Take the recordings as voltages at the electrode: ideal, max30003, ads1292 or ad8233-12bit.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME[:KEY=VALUE,...]",
+    help="Befalls the front end: lost-packets, fifo-overflow, lead-off, saturation, motion, mains, clock-drift, "
+    "duplicated, late or brown-out; may be given more than once.",
+)
+@click.option("--watch", help="Classes whose episodes are announced: A,O [default: A, where the model has it].")
+@click.option("--enter", type=float, help="Probability from which a hop votes for a class.")
+@click.option("--leave", type=float, help="Probability below which a hop votes against it.")
+@click.option("--votes", metavar="K/N", help="So many of the latest hops must agree.")
+@click.option("--min-duration", type=float, metavar="SECONDS", help="An episode lasts so long before it is announced.")
+@click.option("--refractory", type=float, metavar="SECONDS", help="Between two announcements of a class.")
+@click.option("--state", type=click.Path(path_type=Path), help="File to go on from, if it is there, and to end in.")
+@click.option("--live", is_flag=True, help="Show signal, state and bill in the terminal.")
+@click.option("--bill", "billed", is_flag=True, help="Estimate flash, memory, time and energy on microcontrollers.")
+@click.option("--rate", type=float, metavar="HZ", help="Of the samples of --record -.")
+@click.option(
+    "--format",
+    "raw_format",
+    type=click.Choice(["int16", "float32", "text"]),
+    default="int16",
+    show_default=True,
+    help="Of the samples of --record -.",
+)
+@click.option("--step", type=float, default=1.0, show_default=True, help="Microvolts of one unit of --record -.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of noise, faults and days.")
 @model_options
 @click.option(
     "--out",
@@ -39,61 +80,65 @@ from edgeguard.cli.output import emit, json_option, say
 @json_option
 def command(
     model: Path | None,
-    record: str | None,
-    data: str | None,
-    labels: Path | None,
-    records: int,
     deadline_ms: float | None,
-    busy_ms: float,
+    state: Path | None,
+    live: bool,
+    billed: bool,
     out: Path,
     as_json: bool,
-    hop: float,
-    chunk: int,
-    fifo_depth: int,
-    realtime: bool,
-    join: bool,
-    **file_facts: Any,
+    threads: int,
+    sampling_rate: float | None,
+    window: int | None,
+    unit: str | None,
+    classes: str | None,
+    **options: Any,
 ) -> None:
-    """Stream recordings through an ONNX file as a watch would: FIFO, ring, a decision every hop."""
+    """Stream recordings through an ONNX file as a watch would: sensor, FIFO, a decision every hop, episodes."""
     from tqdm import tqdm
 
     from edgeguard.evaluation.intervals import rate
     from edgeguard.firmware_sim.events import event_log
-    from edgeguard.firmware_sim.playlist import one_recording, recordings
+    from edgeguard.firmware_sim.saved_state import load_state, save_state
     from edgeguard.firmware_sim.simulator import simulate
     from edgeguard.runtime.files import write_json
 
-    opened = open_file(model, **file_facts)
-    data, labels = file_data(opened.path, data, labels)
-    if record:
-        playlist = one_recording(record, data=data, labels=labels)
-    else:
-        playlist = recordings(records, opened.metadata, data=data, labels=labels)
-    say(f"playing: {playlist.description}")
+    facts = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
+    path, opened = open_watch_file(model, threads=threads, **facts)
+    watch = watch_options(opened, **options)
+    played = playlist(path, opened, **options)
+    say(f"playing: {played.description}")
+    bill = watch_bill(path, watch, opened) if billed or live else None
+    earlier = None if state is None else load_state(state, opened, watch)
     events = out / "events.jsonl"
-    with (
-        tqdm(total=playlist.seconds, unit=" s", unit_scale=True, disable=None, leave=False) as bar,
-        event_log(events) as log,
-    ):
+    with ExitStack() as stack:
+        log, hear = stack.enter_context(event_log(events)), None
+        if live:
+            from edgeguard.report.live_watch import LiveWatch
+
+            log = view = stack.enter_context(LiveWatch(sys.stderr, opened, log, bill))
+            hear = view.hear
+        bar = stack.enter_context(
+            tqdm(total=played.seconds, unit=" s", unit_scale=True, disable=True if live else None, leave=False)
+        )
         result = simulate(
             opened,
-            playlist.records,
+            played.records,
             log,
+            watch,
             deadline=None if deadline_ms is None else deadline_ms / 1e3,
-            busy=busy_ms / 1e3,
+            state=earlier,
             progress=bar.update,
-            hop=hop,
-            chunk=chunk,
-            fifo_depth=fifo_depth,
-            realtime=realtime,
-            join=join,
+            hear=hear,
         )
+    if state is not None:
+        save_state(state, result.state, opened, watch)
     figures = {
-        "model": str(opened.path),
+        "model": str(path),
         **result.to_json(),
         "agreement": rate(*result.agreement),
-        "join": join,
+        "join": watch.join,
         "events": str(events),
+        **({} if bill is None else {"bill": bill}),
     }
     write_json(out / "summary.json", figures)
     emit("simulate", figures, partial(_table, figures), as_json=as_json)
@@ -106,9 +151,10 @@ def _table(figures: dict[str, Any]) -> str:
         labelled = [r for r in figures["records"] if r["label"] == name and r["majority"] is not None]
         agreeing = sum(r["majority"] == name for r in labelled)
         lines.append(f"{name:<5}  {count:>9}  {len(labelled):>7}  {agreeing:>8}")
+    invalid = f", {figures['invalid']} void for a gap" if figures["invalid"] else ""
     lines += [
         "",
-        f"decisions  {figures['decisions']}, after {figures['warming_up']} hops of warming up",
+        f"decisions  {figures['decisions']}, after {figures['warming_up']} hops of warming up{invalid}",
         f"agreement  {_rate(agreement)} of labelled records, by the majority of their decisions",
         f"signal     {figures['signal_seconds']:.1f} s, played in {figures['wall_seconds']:.2f} s",
         f"latency    p50 {latency['p50']:.2f}, p99 {latency['p99']:.2f}, max {latency['max']:.2f} ms",
@@ -116,13 +162,29 @@ def _table(figures: dict[str, Any]) -> str:
         f"processor  {100 * figures['processor_share']:.2g} % of one core at the signal's pace",
         f"FIFO       {figures['dropped_samples']} samples dropped in {figures['fifo_overflows']} overflows",
         f"memory     {figures['peak_rss_bytes'] / 2**20:.0f} MiB at its peak, Python included",
+        *_episode_lines(figures["episodes"]),
         f"events     {figures['events']}",
     ]
     if unscored := [r["name"] for r in figures["records"] if r["majority"] is None]:
         shown = ", ".join(unscored[:5]) + (", ..." if len(unscored) > 5 else "")
         mend = "" if figures["join"] else "; --join lets a window span recordings"
         lines.append(f"unscored   {len(unscored)} without a window of their own ({shown}){mend}")
+    if "bill" in figures:
+        from edgeguard.report.bill_table import bill_table
+
+        lines += ["", bill_table(figures["bill"])]
     return "\n".join(lines)
+
+
+def _episode_lines(episodes: list[dict[str, Any]]) -> list[str]:
+    """The announced episodes, the first few of them."""
+    shown = 8
+    lines = [
+        f"episode    {episode['class']} {episode['start']:.0f} to {episode['end']:.0f} s, announced at "
+        f"{episode['announced']:.0f} s, confidence {episode['confidence']:.2f}, quality {episode['quality']:.2f}"
+        for episode in episodes[:shown]
+    ]
+    return [*lines, f"           and {len(episodes) - shown} more in the log"] if len(episodes) > shown else lines
 
 
 def _rate(rate: dict[str, Any]) -> str:

@@ -68,9 +68,10 @@ def _replay(path: Path, files: tuple[Path, ...], **facts: Any) -> dict[str, Any]
     """The records of a witness file, judged anew by numpy and ONNX Runtime."""
     from edgeguard.attacks import witnesses
     from edgeguard.evaluation import divergences
+    from edgeguard.runtime.npz import read_schema
 
     _refuse_ladder_options(path)
-    schema = witnesses.read_schema(path)
+    schema = read_schema(path)
     most = {witnesses.SCHEMA: 1, divergences.SCHEMA: 2}.get(schema)
     if most is None:
         raise InputError(f"{path}: schema {schema}, no witnesses of attack-onnx or evaluate --hunt; write them anew")

@@ -8,6 +8,7 @@
 
 The comments are optional: without them a file is 300 Hz and in microvolts. So is the line of column names
 where there is one column; of several, the column `ecg` is read (`ecg_uv`, `ecg_mv`, `ecg_v` state the unit).
+A file with the header of an Apple Watch goes to `edgeguard.ecg.apple_watch`.
 """
 
 import math
@@ -15,6 +16,7 @@ import re
 
 import numpy as np
 
+from edgeguard.ecg import apple_watch
 from edgeguard.ecg.labels import FILE_NAMES
 from edgeguard.ecg.record import SAMPLING_RATE
 from edgeguard.ecg.tree import Tree, stems
@@ -40,9 +42,11 @@ def read_signal(tree: Tree, stem: str) -> tuple[np.ndarray, float]:
     """
     where = tree.where(f"{stem}.csv")
     try:
-        lines = tree.read(f"{stem}.csv").decode("utf-8-sig").splitlines()
+        lines = apple_watch.decode(tree.read(f"{stem}.csv")).splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not a text file; a CSV record has one sample a line") from error
+    if apple_watch.is_export(lines):
+        return apple_watch.parse(where, lines)
     stated = {match[1]: match[2] for match in map(_COMMENT.fullmatch, lines) if match}
     rows = [
         (number, [cell.strip() for cell in line.split(",")])

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeguard.attacks.witnesses import Check, Replay, check_fit, compact, is_right, need, read_npz, reading, write_npz
+from edgeguard.attacks.witnesses import Check, Replay, check_fit, is_right
 from edgeguard.errors import InputError
+from edgeguard.runtime.npz import compact, need, read_npz, reading, write_npz
 from edgeguard.runtime.session import OnnxModel
 
 SCHEMA = "edgeguard.divergence/1"

@@ -61,18 +61,18 @@ def test_any_window_hop_and_chunks_give_what_slicing_gives(make_model: Any, data
     assert [w.tolist() for w in model.seen] == [ecg[n - window : n].tolist() for n in scored]
 
 
-def test_a_loss_keeps_the_clock_and_warms_up_anew(make_model: Any) -> None:
+def test_a_loss_keeps_the_clock_and_voids_every_window_that_holds_it(make_model: Any) -> None:
     model = make_model()
     engine = Engine(model)
     engine.push(np.zeros(70, np.float32))
     missed = engine.skip(35)
-    assert [(d.sample, d.status) for d in missed] == [(80, "warming_up"), (100, "warming_up")]
+    assert [(d.sample, d.status) for d in missed] == [(80, "invalid"), (100, "invalid")]
     assert engine.clock == 105
     later = engine.push(np.full(75, 7, np.float32))
     assert [(d.sample, d.status) for d in later] == [
-        (120, "warming_up"),
-        (140, "warming_up"),
-        (160, "warming_up"),
+        (120, "invalid"),
+        (140, "invalid"),
+        (160, "invalid"),
         (180, "scoring"),
     ]
     assert (model.seen[-1] == 7).all()

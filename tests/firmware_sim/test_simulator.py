@@ -8,13 +8,15 @@ from edgeguard.ecg.record import Record
 from edgeguard.errors import InputError
 from edgeguard.firmware_sim.events import Event, event_log, read_events, without_timing
 from edgeguard.firmware_sim.result import SimulationResult
-from edgeguard.firmware_sim.simulator import simulate
+from edgeguard.firmware_sim.simulator import WatchOptions, simulate
 from edgeguard.runtime.session import open_model
 
 
 def run(model: Any, *records: Record, **settings: Any) -> tuple[SimulationResult, list[Event]]:
     events: list[Event] = []
-    return simulate(model, records, events.append, **settings), [without_timing(e) for e in events]
+    own = {name: settings.pop(name) for name in ("deadline", "state", "progress") if name in settings}
+    watch = WatchOptions(**settings)
+    return simulate(model, records, events.append, watch, **own), [without_timing(e) for e in events]
 
 
 def record(ecg: np.ndarray, name: str = "r", label: str | None = "N") -> Record:
@@ -50,12 +52,29 @@ def test_the_whole_log_of_a_short_stream(make_model: Any) -> None:
             "sampling_rate": 20.0,
             "window": 60,
             "hop": 40,
+            "front_end": None,
             "deadline_ms": 2000.0,
         },
         {"event": "record", "t": 0.0, "record": "a", "label": "A", "samples": 85},
-        {"event": "decision", "t": 1.0, "record": "a", "status": "warming_up", "label": None, "logits": None},
+        {
+            "event": "decision",
+            "t": 1.0,
+            "record": "a",
+            "status": "warming_up",
+            "label": None,
+            "logits": None,
+            "quality": 0.0,
+        },
         {"event": "state", "t": 3.0, "record": "a", "status": "scoring"},
-        {"event": "decision", "t": 3.0, "record": "a", "status": "scoring", "label": "O", "logits": logits},
+        {
+            "event": "decision",
+            "t": 3.0,
+            "record": "a",
+            "status": "scoring",
+            "label": "O",
+            "logits": logits,
+            "quality": 0.0,
+        },
     ]
 
 
@@ -107,7 +126,7 @@ def test_inference_that_outlasts_the_fifo_loses_it_whole(make_model: Any) -> Non
     assert [e["t"] for e in of(events, "decision") if e["status"] == "scoring"] == [3.0, 9.0, 10.0]
     assert [(e["t"], e["status"]) for e in of(events, "state")] == [
         (3.0, "scoring"),
-        (4.0, "warming_up"),
+        (4.0, "invalid"),
         (9.0, "scoring"),
     ]
     assert [e["t"] for e in of(events, "decision")] == list(range(1, 11))

@@ -1,0 +1,154 @@
+"""What `edgeguard simulate` is told, as objects: the file, the watch, the signal, the bill."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.cli.options import file_data, open_file
+from edgeguard.cli.output import say
+from edgeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeguard.firmware_sim.decisions import DecisionRules
+    from edgeguard.firmware_sim.playlist import Playlist
+    from edgeguard.firmware_sim.scorers import StreamModel, WindowModel
+    from edgeguard.firmware_sim.simulator import WatchOptions
+
+ALARM = "A"
+"""Class that a watch announces unless told otherwise."""
+
+
+def open_watch_file(path: Path | None, **facts: Any) -> tuple[Path, "WindowModel | StreamModel"]:
+    """A window file or a streaming file, or the newest under runs/; says which.
+
+    Args:
+        facts: as `open_file` takes them; a streaming file says all of them itself.
+    """
+    from edgeguard.runtime.loading import load_onnx
+    from edgeguard.runtime.newest import newest_model
+    from edgeguard.runtime.stream_form import PAST
+    from edgeguard.runtime.streaming import open_stream
+
+    path = path or newest_model()
+    if not any(value.name.startswith(PAST) for value in load_onnx(path).graph.input):
+        opened = open_file(path, **facts)
+        return opened.path, opened
+    stream = open_stream(path, threads=facts["threads"])
+    say(f"model: {path} (streaming, a hop of {stream.hop / stream.sampling_rate:g} s)")
+    return path, stream
+
+
+def watch_options(
+    model: "WindowModel | StreamModel",
+    *,
+    front_end: str | None,
+    faults: Sequence[str],
+    hop: float | None,
+    chunk: int,
+    fifo_depth: int,
+    busy_ms: float,
+    realtime: bool,
+    join: bool,
+    seed: int,
+    **rules: Any,
+) -> "WatchOptions":
+    """The settings of the simulated watch."""
+    from edgeguard.ecg.front_end import find_front_end
+    from edgeguard.firmware_sim.faults import parse_fault
+    from edgeguard.firmware_sim.simulator import WatchOptions
+
+    sensor = (
+        None if front_end is None else replace(find_front_end(front_end), fifo_depth=fifo_depth, fifo_threshold=chunk)
+    )
+    return WatchOptions(
+        hop=hop,
+        chunk=chunk,
+        fifo_depth=fifo_depth,
+        busy=busy_ms / 1e3,
+        realtime=realtime,
+        join=join,
+        front_end=sensor,
+        faults=tuple(parse_fault(text) for text in faults),
+        rules=_rules(model, **rules),
+        seed=seed,
+    )
+
+
+def _rules(
+    model: "WindowModel | StreamModel",
+    *,
+    watch: str | None,
+    enter: float | None,
+    leave: float | None,
+    votes: str | None,
+    min_duration: float | None,
+    refractory: float | None,
+    **_: Any,
+) -> "DecisionRules | None":
+    """None where no class is named and the model has none that a watch would announce."""
+    from edgeguard.firmware_sim.decisions import DecisionRules
+
+    if watch is None and ALARM not in model.classes:
+        return None
+    given: dict[str, Any] = {"enter": enter, "leave": leave, "min_duration": min_duration, "refractory": refractory}
+    if votes is not None:
+        agreeing, slash, among = votes.partition("/")
+        if not (slash and agreeing.isdecimal() and among.isdecimal()):
+            raise InputError(f"--votes {votes}: give two whole numbers, such as 25/30")
+        given |= {"votes": int(agreeing), "of": int(among)}
+    return DecisionRules(
+        watch=tuple((watch or ALARM).split(",")),
+        noise=tuple(name for name in DecisionRules().noise if name in model.classes),
+        look_back=model.window / model.sampling_rate / 2,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def playlist(
+    path: Path,
+    model: "WindowModel | StreamModel",
+    *,
+    record: str | None,
+    data: str | None,
+    labels: Path | None,
+    records: int,
+    rate: float | None,
+    raw_format: str,
+    step: float,
+    seed: int,
+    **_: Any,
+) -> "Playlist":
+    """The signals to play."""
+    from edgeguard.firmware_sim.playlist import day, from_pipe, one_recording, recordings
+
+    if record == "-":
+        if rate is None:
+            raise InputError("--record -: raw samples do not say their sampling rate; add --rate HZ")
+        return from_pipe(sys.stdin.buffer, raw_format, rate, step=step)
+    if record is not None and record.startswith("day:"):
+        return day(record.removeprefix("day:"), sampling_rate=model.sampling_rate, seed=seed)
+    data, labels = file_data(path, data, labels)
+    if record is not None:
+        return one_recording(record, data=data, labels=labels)
+    return recordings(records, model.metadata, data=data, labels=labels)  # type: ignore[union-attr]
+
+
+def watch_bill(path: Path, watch: "WatchOptions", model: "WindowModel | StreamModel") -> dict[str, Any]:
+    """The estimate for the file in this watch, JSON-ready."""
+    from edgeguard.firmware_sim.bill import bill
+
+    sensor = watch.front_end
+    known = {} if sensor is None or sensor.name == "ideal" else {"front_end": sensor.name}
+    made = bill(
+        path,
+        hop=watch.hop,
+        sampling_rate=model.sampling_rate,
+        window=model.window,
+        sensor_rate=None if sensor is None else sensor.rate(model.sampling_rate),
+        fifo_depth=watch.fifo_depth,
+        fifo_threshold=watch.chunk,
+        **known,  # type: ignore[arg-type]
+    )
+    return made.to_json()

@@ -94,9 +94,16 @@ def estimate_normal(centre: np.ndarray, probes: Iterable[np.ndarray]) -> Generat
         sums += np.tensordot(np.stack([told, np.ones_like(told)]).astype(np.float32), block, axes=1)
         hits += int(told.sum())
         asked += len(told)
-    # sum of (label - mean) probe, with label = 2 told - 1 and mean = 2 share - 1, halved
-    share = hits / asked if 0 < hits < asked else 0.5
-    return unit(sums[0] - np.float32(share) * sums[1])
+    return unit(sums[0] - np.float32(mean_told(hits, asked)) * sums[1])
+
+
+def mean_told(hits: int, asked: int) -> float:
+    """What to take from labels told, 0 or 1, before they weigh their probes: their mean, or 1/2 where all are equal.
+
+    With label = 2 told - 1, told less the mean of told is half of label less mean label; where all labels are equal,
+    the reference code keeps them as they are.
+    """
+    return hits / asked if 0 < hits < asked else 0.5
 
 
 def unit(direction: np.ndarray) -> np.ndarray:

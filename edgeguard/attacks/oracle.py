@@ -69,18 +69,16 @@ class ThreatModel:
         for row in np.flatnonzero(reach > self.rail_uv):
             if reach[row] > np.abs(self.originals[records[row]]).max():
                 raise InputError(f"oracle: a sample of {reach[row]:g} uV is beyond the rail of {self.rail_uv:g} uV")
-        for row in np.flatnonzero(self._padded[records]):
-            padding = self._padding[records[row]]
-            if (rows[row, padding] != self.originals[records[row], 0, padding]).any():
-                raise InputError("oracle: the query changes padding; multiply the perturbation by the mask")
+        for samples, record in zip(rows, records.tolist(), strict=True):
+            for padding in self._padding[record]:
+                if (samples[padding] != self.originals[record, 0, padding]).any():
+                    raise InputError("oracle: the query changes padding; multiply the perturbation by the mask")
 
     @cached_property
-    def _padding(self) -> list[np.ndarray]:
-        return [np.flatnonzero(~valid[0]) for valid in self.mask]
-
-    @cached_property
-    def _padded(self) -> np.ndarray:
-        return np.array([len(places) > 0 for places in self._padding], bool)
+    def _padding(self) -> list[list[slice]]:
+        """The stretches of padding of each record."""
+        edges = [np.flatnonzero(np.diff(~valid[0], prepend=False, append=False)) for valid in self.mask]
+        return [[slice(*ends) for ends in record.reshape(-1, 2).tolist()] for record in edges]
 
 
 class LabelOracle:
@@ -151,14 +149,15 @@ class LabelOracle:
         codes = self._model.input_codes(points)
         # SipHash with 64 bits: among thousands of queries two differing rows share a hash once in 10^12 records.
         digests = [hash(row.tobytes()) for row in codes]
+        told, known = self.journal.labels[records, numbers].tolist(), (numbers < self.journal.known[records]).tolist()
         repeated, fresh = np.zeros(len(records), bool), []
         for row, (record, digest) in enumerate(zip(records.tolist(), digests, strict=True)):
             seen = self._seen[record]
-            repeated[row] = digest in seen
-            if repeated[row]:
+            if digest in seen:
+                repeated[row] = True
                 continue
-            seen[digest] = int(self.journal.labels[record, numbers[row]])
-            if numbers[row] >= self.journal.known[record]:
+            seen[digest] = told[row]
+            if not known[row]:
                 fresh.append(row)
         if fresh:
             asked = points if len(fresh) == len(points) else points[fresh]

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgeguard.attacks.meter import MaskingMeter, fidelity
-from edgeguard.attacks.oracle import LabelOracle
+from edgeguard.attacks.oracle import LabelOracle, to_codes
 from edgeguard.attacks.walk import Request, Walk
 
-BATCH = 8
-"""Rows that the model is asked at a time: more gain nothing, and leave the processor's cache."""
+BATCH = 16
+"""Rows that the model is asked at a time: more gain nothing."""
 LANES = 32
 """Records that a worker attacks at a time."""
 _SAVE_EVERY = 10.0
@@ -164,7 +164,6 @@ class _Worker:
     def __init__(self, job: _Job) -> None:
         self._job = job
         self._lanes: deque[_Lane] = deque()
-        self._points = np.empty((job.batch, *job.originals.shape[1:]), np.float32)
 
     def drive(self) -> None:
         """Until no record waits and none is live, or the job is stopped."""
@@ -185,23 +184,24 @@ class _Worker:
 
     def _ask(self) -> None:
         """One batch: the lanes in turn, each with what its request still asks for and its budget covers."""
-        taken: list[tuple[_Lane, int]] = []
+        taken: list[tuple[_Lane, np.ndarray]] = []
         records: list[int] = []
-        while self._lanes and len(records) < len(self._points):
+        while self._lanes and len(records) < self._job.batch:
             lane = self._lanes.popleft()
-            count = min(lane.open, len(self._points) - len(records), self._job.oracle.remaining(lane.record))
+            count = min(lane.open, self._job.batch - len(records), self._job.oracle.remaining(lane.record))
             begin = len(lane.told)
-            np.rint(lane.request.points[begin : begin + count], out=self._points[len(records) : len(records) + count])
-            taken.append((lane, count))
+            taken.append((lane, lane.request.points[begin : begin + count]))
             records += [lane.record] * count
         asked = np.array(records, np.int64)
-        answer = self._job.oracle.ask(asked, self._points[: len(records)])
+        parts = [points for _, points in taken]
+        answer = self._job.oracle.ask(asked, parts[0] if len(parts) == 1 else np.concatenate(parts))
         hits = self._job.oracle.is_adversarial(asked, answer.labels)
         self._job.advance(len(records))
         row = 0
-        for lane, count in taken:
+        for lane, points in taken:
+            count = len(points)
             rows = slice(row, row + count)
-            self._note(lane, self._points[rows], hits[rows])
+            self._note(lane, points, hits[rows])
             lane.told += hits[rows].tolist()
             lane.repeated += answer.repeated[rows].tolist()
             row += count
@@ -214,7 +214,7 @@ class _Worker:
         record = lane.record
         first = int(self._job.oracle.ledger[record]) - len(points) + 1
         for row in np.flatnonzero(hits):
-            self._job.traces[record].note(first + int(row), points[row], self._job.originals[record])
+            self._job.traces[record].note(first + int(row), to_codes(points[row]), self._job.originals[record])
 
     def _go_on(self, lane: _Lane) -> None:
         """Back into the lanes, on to the next request, or out of budget."""

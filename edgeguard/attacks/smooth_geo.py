@@ -15,7 +15,8 @@ label holds. What is peculiar to an ECG and to an int8 file:
   so on in turn.
 """
 
-from collections.abc import Generator, Iterator
+import math
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import count
 
@@ -23,7 +24,7 @@ import numpy as np
 import scipy.fft
 from scipy.ndimage import uniform_filter1d
 
-from edgeguard.attacks.hop_skip_jump import BLOCK, NOWHERE, estimate_normal, unit
+from edgeguard.attacks.hop_skip_jump import BLOCK, NOWHERE, mean_told, unit
 from edgeguard.attacks.walk import Request, Task, Walk, ask, bisect
 
 _TURNS = 9
@@ -31,6 +32,7 @@ _TURNS = 9
 _FIRST_ANGLE = np.pi / 8
 _LEAST_ANGLE = 0.03
 """Turns below it, in radians, come less than a twentieth of a percent nearer."""
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class SmoothGeo:
             delta = yield from self._start(task, band)
 
         slow = _Band.of(task, 0, self.modulation_hz)
+        points = np.repeat(task.original[None], BLOCK, axis=0)
         kind, angle = 0 if self.modulations else 1, _FIRST_ANGLE
         for iteration in count(1):
             distance = float(np.linalg.norm(delta))
@@ -96,7 +99,7 @@ class SmoothGeo:
             size = max(self.probe * distance, self.floor * task.step_uv * np.sqrt(_occupied(envelope)))
             number = int(min(self.probes * np.sqrt(iteration), self.most_probes))
             probes = wave.probes(task.rng, envelope, size, number)
-            normal = band.project((yield from estimate_normal(task.original + delta, probes)))
+            normal = unit(band.project((yield from probes.sum_by_label(task.original + delta, points))))
 
             toward = delta / np.float32(distance)
             across = unit(normal - np.vdot(normal, toward) * toward)
@@ -186,29 +189,62 @@ class _Band:
             projected[:, self.valid] = scipy.fft.irfft(scipy.fft.rfft(inside) * self.bins, inside.shape[-1])
         return projected * self.mask
 
-    def probes(self, rng: np.random.Generator, envelope: np.ndarray, size: float, number: int) -> Iterator[np.ndarray]:
-        """Blocks [K, 1, T] of shifts of one wave of random phases, under the envelope [1, T]; each row `size` long."""
+    def probes(self, rng: np.random.Generator, envelope: np.ndarray, size: float, number: int) -> "_Probes":
+        """Shifts of one wave of random phases, under the envelope [1, T]; each `size` long."""
         length = self.valid.stop - self.valid.start
         spectrum = np.zeros(len(self.bins), np.complex64)
         spectrum[self.bins] = np.exp(2j * np.pi * rng.random(int(self.bins.sum())))
-        wave = scipy.fft.irfft(spectrum, length)
-        twice = np.concatenate([wave, wave])
-        under = envelope[0, self.valid]
         slots = max(1, length // self.spacing)
         rounds = [rng.permutation(slots) * self.spacing + rng.integers(length) for _ in range(-(-number // slots))]
         offsets = np.concatenate(rounds)[:number] % length
-        for first in range(0, number, BLOCK):
-            chosen = offsets[first : first + BLOCK].tolist()
-            block = np.zeros((len(chosen), *self.mask.shape), np.float32)
-            for row, offset in zip(block, chosen, strict=True):
-                np.multiply(twice[offset : offset + length], under, out=row[0, self.valid])
-            block *= np.float32(size) / np.maximum(_lengths(block), np.finfo(np.float32).tiny)
-            yield block
+        return _Probes(self.valid, spectrum, envelope[0, self.valid], offsets, size)
 
 
-def _lengths(block: np.ndarray) -> np.ndarray:
-    """Euclidean norm of each row of [K, 1, T], float32 [K, 1, 1]."""
-    return np.sqrt(np.einsum("kit,kit->ki", block, block))[..., None]
+@dataclass(frozen=True)
+class _Probes:
+    """Shifts of one wave on the valid samples of a record, under an envelope.
+
+    Attributes:
+        valid: from the first to the last valid sample, L of them.
+        spectrum: complex64, of the wave.
+        envelope: float32 [L].
+        offsets: int64 [K], the sample of the wave that each probe begins with.
+        size: length of each probe.
+    """
+
+    valid: slice
+    spectrum: np.ndarray
+    envelope: np.ndarray
+    offsets: np.ndarray
+    size: float
+
+    def sum_by_label(self, centre: np.ndarray, points: np.ndarray) -> Generator[Request, np.ndarray, np.ndarray]:
+        """Ask for the probes around a point [1, T]; their sum, weighted with label less mean label, float32 [1, T].
+
+        `points`: memory for a block, float32 [K, 1, T], equal to the centre but for the valid samples.
+
+        The sum of shifts of a wave is its correlation with their weights: two Fourier transforms, and no pass over
+        the probes.
+        """
+        length = len(self.envelope)
+        wave = scipy.fft.irfft(self.spectrum, length)
+        twice, inside = np.concatenate([wave, wave]), centre[0, self.valid]
+        scales, told = [], []
+        for first in range(0, len(self.offsets), len(points)):
+            chosen = self.offsets[first : first + len(points)].tolist()
+            # row by row: a row stays in the processor's cache, a block does not
+            for row, offset in zip(points[:, 0, self.valid], chosen, strict=False):
+                np.multiply(twice[offset : offset + length], self.envelope, out=row)
+                scale = np.float32(self.size / max(math.sqrt(row @ row), _TINY))
+                row *= scale
+                row += inside
+                scales.append(scale)
+            told += (yield Request(points[: len(chosen)], centre)).tolist()
+        weights = (np.array(told) - mean_told(sum(told), len(told))) * scales
+        shifts = np.bincount(self.offsets, weights, minlength=length).astype(np.float32)
+        total = np.zeros_like(centre)
+        total[0, self.valid] = scipy.fft.irfft(self.spectrum * scipy.fft.rfft(shifts).conj(), length) * self.envelope
+        return total
 
 
 def _occupied(envelope: np.ndarray) -> float:

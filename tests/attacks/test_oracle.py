@@ -176,6 +176,22 @@ def test_points_within_the_threat_model_pass(record: int, point: tuple) -> None:
     assert len(oracle.ask(np.array([record]), query(*point)).labels) == 1
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=8), st.data())
+def test_padding_may_lie_anywhere(valid: list[bool], data: st.DataObject) -> None:
+    """A change of one sample is refused where the mask is False, and nowhere else."""
+    place = data.draw(st.integers(0, len(valid) - 1))
+    originals = np.arange(1, len(valid) + 1, dtype=np.float32).reshape(1, 1, -1)
+    model = ThreatModel(originals, np.array(valid).reshape(1, 1, -1))
+    point = originals.copy()
+    model.check(np.array([0]), point)
+    point[0, 0, place] += 1
+    if valid[place]:
+        model.check(np.array([0]), point)
+    else:
+        with pytest.raises(InputError, match="padding"):
+            model.check(np.array([0]), point)
+
+
 def test_logits_that_are_not_numbers_are_refused() -> None:
     class Broken(CountingModel):
         def logits(self, ecg: np.ndarray) -> np.ndarray:

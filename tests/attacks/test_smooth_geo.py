@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeguard.attacks.smooth_geo import SmoothGeo
+from edgeguard.attacks.smooth_geo import SmoothGeo, _Band
 from edgeguard.attacks.walk import Request, Task
 
 T, RATE = 1500, 300.0
@@ -152,6 +152,33 @@ def test_probes_of_a_free_estimate_are_orthogonal() -> None:
     assert np.abs(cosines).max() < 0.1
     random = np.corrcoef(np.random.default_rng(0).normal(size=(42, 150))) - np.eye(42)
     assert np.sqrt((cosines**2).mean()) < 0.5 * np.sqrt((random**2).mean())
+
+
+@pytest.mark.parametrize("hits", ["some", "all", "none"])
+@pytest.mark.parametrize(("high_hz", "left", "right"), [(15, 40, 90), (15, 0, 1), (150, 0, 0), (1, 300, 7)])
+def test_the_estimate_is_the_sum_of_the_probes_by_label(high_hz: float, left: int, right: int, hits: str) -> None:
+    """Against the sum taken over the points asked; at 1 Hz the shifts are fewer than the probes, and come again."""
+    record = task(left=left, right=right)
+    rng = np.random.default_rng(1)
+    envelope = (rng.random((1, T)) * record.mask).astype(np.float32)
+    centre = (record.original + 50 * envelope).astype(np.float32)
+    points = np.repeat(record.original[None], 16, axis=0)
+    walk = _Band.of(record, 0, high_hz).probes(rng, envelope, 700, 45).sum_by_label(centre, points)
+    moved, told = [], []
+    request = next(walk)
+    with pytest.raises(StopIteration) as stop:
+        while True:
+            moved.append(request.points.astype(np.float64) - centre)
+            told.append({"some": rng.random(len(moved[-1])) < 0.3, "all": True, "none": False}[hits])
+            told[-1] = np.broadcast_to(told[-1], len(moved[-1]))
+            request = walk.send(told[-1])
+    probes, labels = np.concatenate(moved), 2.0 * np.concatenate(told) - 1
+    assert len(probes) == 45
+    np.testing.assert_allclose(np.linalg.norm(probes, axis=(1, 2)), 700, rtol=1e-4)
+    weights = labels - labels.mean() if hits == "some" else labels
+    expected = np.tensordot(weights / 2, probes, axes=1)
+    np.testing.assert_allclose(stop.value.value, expected, atol=1e-4 * np.abs(expected).max())
+    assert not stop.value.value[~record.mask].any()
 
 
 def test_widens_the_band_where_no_smooth_start_works() -> None:

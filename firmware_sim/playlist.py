@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.record import Record
+from edgeguard.ecg.rhythm_annotations import Span
 from edgeguard.ecg.sources import iter_records, load_dataset, read_record
 from edgeguard.ecg.split import split_from
 from edgeguard.ecg.stdin_stream import raw_stream
@@ -28,11 +29,13 @@ class Playlist:
         records: whole recordings, read as they are asked for, or streams of any length.
         description: where they come from, for people.
         seconds: of all of them, where that is known before they are read.
+        reference: time line of the rhythms, where it is known; None: labels of whole recordings are all there is.
     """
 
     records: Iterator[Record | Stream]
     description: str
     seconds: float | None = None
+    reference: tuple[Span, ...] | None = None
 
 
 def one_recording(name: str, *, data: str | None = None, labels: Path | None = None) -> Playlist:
@@ -57,7 +60,9 @@ def day(seconds: str, *, sampling_rate: float, seed: int = 0) -> Playlist:
     except ValueError as error:
         raise InputError(f"--record day:{seconds}: {seconds!r} is not a number of seconds; give day:3600") from error
     made = SyntheticDay(seconds=length, seed=seed, sampling_rate=sampling_rate)
-    return Playlist(iter([stream_day(made)]), f"{length:g} s of a synthetic heart, seed {seed}", length)
+    return Playlist(
+        iter([stream_day(made)]), f"{length:g} s of a synthetic heart, seed {seed}", length, tuple(made.time_line())
+    )
 
 
 def from_pipe(file: BinaryIO, kind: str, sampling_rate: float, *, step: float = 1.0) -> Playlist:

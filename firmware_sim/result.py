@@ -20,11 +20,13 @@ class RecordResult:
         name: of the recording.
         label: its reference, or None.
         decisions: number of scored decisions by class, of windows that lie in this recording alone.
+        seconds: its length.
     """
 
     name: str
     label: str | None
     decisions: dict[str, int]
+    seconds: float = 0.0
 
     @property
     def majority(self) -> str | None:

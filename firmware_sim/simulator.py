@@ -216,7 +216,7 @@ class _Player:
         own: Counter[str] = Counter()
         for decisions in self._heard(signal, last=last):
             own.update(d.label for d in decisions if d.label and d.sample - self._model.window >= first)
-        return RecordResult(signal.name, signal.label, dict(own))
+        return RecordResult(signal.name, signal.label, dict(own), signal.taken / signal.sampling_rate)
 
     def state(self) -> State:
         """Everything that later events depend on."""

@@ -49,6 +49,12 @@ from edgeguard.cli.watch import open_watch_file, playlist, watch_bill, watch_opt
     help="Befalls the front end: lost-packets, fifo-overflow, lead-off, saturation, motion, mains, clock-drift, "
     "duplicated, late or brown-out; may be given more than once.",
 )
+@click.option(
+    "--annotations",
+    type=click.Path(path_type=Path),
+    metavar="FILE.atr",
+    help="WFDB rhythms of --record, to score episodes by; a day: has its own, joined recordings have their labels.",
+)
 @click.option("--watch", help="Classes whose episodes are announced: A,O [default: A, where the model has it].")
 @click.option("--enter", type=float, help="Probability from which a hop votes for a class.")
 @click.option("--leave", type=float, help="Probability below which a hop votes against it.")
@@ -97,6 +103,7 @@ def command(
     from tqdm import tqdm
 
     from edgeguard.evaluation.intervals import rate
+    from edgeguard.evaluation.stream_score import score_stream
     from edgeguard.firmware_sim.events import event_log
     from edgeguard.firmware_sim.saved_state import load_state, save_state
     from edgeguard.firmware_sim.simulator import simulate
@@ -138,6 +145,7 @@ def command(
         "agreement": rate(*result.agreement),
         "join": watch.join,
         "events": str(events),
+        "episode_scores": score_stream(result, watch, played.reference),
         **({} if bill is None else {"bill": bill}),
     }
     write_json(out / "summary.json", figures)
@@ -163,6 +171,7 @@ def _table(figures: dict[str, Any]) -> str:
         f"FIFO       {figures['dropped_samples']} samples dropped in {figures['fifo_overflows']} overflows",
         f"memory     {figures['peak_rss_bytes'] / 2**20:.0f} MiB at its peak, Python included",
         *_episode_lines(figures["episodes"]),
+        *(_score_line(score) for score in figures["episode_scores"]),
         f"events     {figures['events']}",
     ]
     if unscored := [r["name"] for r in figures["records"] if r["majority"] is None]:
@@ -185,6 +194,15 @@ def _episode_lines(episodes: list[dict[str, Any]]) -> list[str]:
         for episode in episodes[:shown]
     ]
     return [*lines, f"           and {len(episodes) - shown} more in the log"] if len(episodes) > shown else lines
+
+
+def _score_line(score: dict[str, Any]) -> str:
+    alarms, delay = score["false_alarms_per_day"], score["delay_s"]["median"]
+    return (
+        f"score      {score['class']}: sensitivity {_rate(score['sensitivity'])} {alarms['value']:.1f} "
+        f"[{alarms['low']:.1f}, {alarms['high']:.1f}] false alarms a day, median delay "
+        f"{'none' if delay is None else f'{delay:.0f} s'}, {score['scored_s'] / 3600:.1f} h"
+    )
 
 
 def _rate(rate: dict[str, Any]) -> str:

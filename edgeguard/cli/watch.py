@@ -118,9 +118,13 @@ def playlist(
     raw_format: str,
     step: float,
     seed: int,
+    annotations: Path | None,
     **_: Any,
 ) -> "Playlist":
     """The signals to play."""
+    if annotations is not None and record is None:
+        raise InputError("--annotations: of which recording? add --record")
+    from edgeguard.ecg.rhythm_annotations import read_rhythms
     from edgeguard.firmware_sim.playlist import day, from_pipe, one_recording, recordings
 
     if record == "-":
@@ -131,7 +135,8 @@ def playlist(
         return day(record.removeprefix("day:"), sampling_rate=model.sampling_rate, seed=seed)
     data, labels = file_data(path, data, labels)
     if record is not None:
-        return one_recording(record, data=data, labels=labels)
+        played = one_recording(record, data=data, labels=labels)
+        return played if annotations is None else replace(played, reference=tuple(read_rhythms(annotations)))
     return recordings(records, model.metadata, data=data, labels=labels)  # type: ignore[union-attr]
 
 

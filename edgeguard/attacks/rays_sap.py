@@ -2,7 +2,7 @@
 
 RayS (Chen & Gu 2020, arXiv 2006.12792) in the parameters of SAP (Han et al. 2020): a perturbation is eps K p with p in
 [-1, 1]^T and SAP's positive 19-tap filter K, so its eps compares one to one with that of the white-box attack. Sign by
-sign, block by block, p is turned to the side that needs the smaller eps. Three things differ from RayS:
+sign, block by block, p is turned to the side that needs the smaller eps. Four things differ from RayS:
 
 - Blocks are tied to the heart beat first: a network that slides over a record answers every beat alike, so the same
   piece of all beats at once is worth testing, and takes 50 queries, not 1,000, to sweep the record.
@@ -10,6 +10,9 @@ sign, block by block, p is turned to the side that needs the smaller eps. Three 
   that the boundary is looked for once in many tests, not after each that helps.
 - The search begins at waves and at differences to other records, whichever need the least: the gradient of a network
   is rough, a block as long as a beat moves nothing.
+- Points are rounded to codes with a dither that stays the same for the whole record. Without one, wherever K p is near
+  +-1, all those samples jump to the next code at the same eps: where a few codes fool the model, the boundary lies at
+  such a jump, far from every point that is asked, and no block moves a point across it.
 """
 
 from collections.abc import Generator, Sequence
@@ -28,11 +31,17 @@ LARGEST = 4096.0
 """Microvolts: where the search for a start gives up."""
 _SMALLEST = 1.0
 """Microvolts: where it begins."""
-_GRID = 2**0.5
+_GRID = 2.0
 _SPAN = 4.0
 """How much larger than the smallest start another may be."""
 _UNSEEN = 0.5
 """Microvolts that round to no code."""
+_DITHER = 0.499
+"""Largest dither, microvolts: it alone rounds to no code, also where a float32 sample is near the rail."""
+_JUST = 0.49
+"""Microvolts above a whole code that round to it."""
+_FEW = 64.0
+"""Microvolts, below which the one code that a dither may add is worth a query."""
 _STARTS = 4
 """Of the task's starts, those that are tried."""
 _BLOCK = 16
@@ -55,9 +64,9 @@ class Level(NamedTuple):
     tolerance: float
 
 
-_FIRST = Level(groups=1, width=12, together=8, tolerance=2e-3)
-_COARSE = (Level(groups=1, width=8, together=16, tolerance=1e-3), Level(groups=4, width=8, together=32, tolerance=5e-4))
-_FINE = Level(groups=0, width=10, together=64, tolerance=1e-4)
+_FIRST = Level(groups=1, width=16, together=6, tolerance=4e-3)
+_COARSE = (Level(groups=1, width=8, together=16, tolerance=1e-3),)
+_FINE = Level(groups=0, width=10, together=80, tolerance=2e-4)
 
 
 class Ray(NamedTuple):
@@ -192,6 +201,10 @@ class _Search:
         self.taps = smoothing_taps().astype(np.float32)
         self.reach = len(self.taps) // 2
         self.beats = find_beats(self.original, task.mask[0], task.sampling_rate)
+        dither = self.rng.uniform(-_DITHER, _DITHER, len(self.original)).astype(np.float32)
+        self.dithered = self.original + dither * self.mask
+        # Codes of the smallest perturbation that fools the model without dither.
+        self.codes = np.inf
         self.rail = max(RAIL_UV, float(np.abs(self.original).max()))
         self.clips = float(np.abs(self.original).max()) + LARGEST > self.rail
         # How much the last turn gained: where the next one looks for the boundary first.
@@ -210,7 +223,7 @@ class _Search:
 
     def fools(self, waveform: np.ndarray, eps: float) -> Generator[Request, np.ndarray, bool]:
         """Whether a waveform fools the model at this eps; one query."""
-        told = yield from self.tell((self.original + np.float32(eps) * waveform)[None])
+        told = yield from self.tell((self.dithered + np.float32(eps) * waveform)[None])
         return bool(told[0])
 
     def bracket(self, ray: Ray, tolerance: float) -> Generator[Request, np.ndarray, Ray]:
@@ -222,7 +235,20 @@ class _Search:
                 high = middle
             else:
                 low = middle
-        return ray._replace(low=low, high=high)
+        ray = ray._replace(low=low, high=high)
+        yield from self.settle(ray)
+        return ray
+
+    def settle(self, ray: Ray) -> Generator[Request, np.ndarray, None]:
+        """Ask for a ray without dither, at the whole codes below its eps, where none that small has fooled the model.
+
+        A dither lifts some samples to the code above. One query, if any.
+        """
+        codes = np.floor(ray.high)
+        if codes < min(self.codes, _FEW):
+            told = yield from self.tell((self.original + np.float32(codes + _JUST) * ray.waveform)[None])
+            if told[0]:
+                self.codes = codes
 
     def starts(
         self, bands: Sequence[Sequence[tuple[float, float]]], number: int
@@ -239,7 +265,7 @@ class _Search:
         while live and eps <= min(LARGEST, _SPAN * rays[0].high if rays else LARGEST) and len(rays) < number:
             for family in list(live):
                 tried = waves[family] if family < len(waves) else self.differences(eps)
-                told = yield from self.tell(np.stack([self.original + np.float32(eps) * w for _, w in tried]))
+                told = yield from self.tell(np.stack([self.dithered + np.float32(eps) * w for _, w in tried]))
                 if told.any():
                     params, waveform = tried[int(told.argmax())]
                     rays.append((yield from self.bracket(Ray(params, waveform, eps / _GRID, eps), 0.02)))
@@ -277,7 +303,7 @@ class _Search:
 
     def test(self, ray: Ray, blocks: Blocks, chosen: np.ndarray) -> Generator[Request, np.ndarray, list[int]]:
         """Those of the chosen blocks whose turn alone fools the model, where the ray itself does not."""
-        base = self.original + np.float32(ray.low) * ray.waveform
+        base = self.dithered + np.float32(ray.low) * ray.waveform
         helped: list[int] = []
         for start in range(0, len(chosen), _BLOCK):
             part = chosen[start : start + _BLOCK].tolist()

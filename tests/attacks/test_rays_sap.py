@@ -75,6 +75,56 @@ def test_the_smallest_eps_of_a_linear_model_is_found(seed: int):
     assert (np.concatenate(points)[:, ~what.mask] == what.original[~what.mask]).all()
 
 
+def test_a_boundary_of_a_few_codes_is_not_a_jump_of_all_samples():
+    what = task()
+    search = _Search(what)
+    params = np.ones(T, np.float32)
+    ray = Ray(params, search.smooth(params), 0.0, 16.0)
+    scores: dict[bool, list[float]] = {False: [0.0], True: []}
+    bracket = search.bracket(ray, 1e-3)
+    request = next(bracket)
+    with pytest.raises(StopIteration):
+        while True:
+            score = float((np.rint(request.points) - what.original).mean())
+            scores[score > 4.2].append(score)
+            request = bracket.send(np.array([score > 4.2]))
+    # Samples in the middle of the record have a waveform of one: without dither, 580 of 600 jump from 4 to 5 at once.
+    assert min(scores[True]) - max(scores[False]) < 0.1
+
+
+def test_the_dither_alone_rounds_to_no_code_and_leaves_padding():
+    for height in (300.0, 32_000.0):
+        what = task(2, padding=40, height=height)
+        search = _Search(what)
+        dither = search.dithered - what.original[0]
+        assert np.array_equal(np.rint(search.dithered), what.original[0])
+        assert not dither[~what.mask[0]].any()
+        assert dither.std() > 0.25
+
+
+def test_a_ray_settles_at_the_whole_codes_below_it_and_asks_once():
+    what = task(1)
+    search = _Search(what)
+    params = np.ones(T, np.float32)
+    ray = Ray(params, search.smooth(params), 6.9, 7.3)
+
+    def settled(hit: bool) -> list[np.ndarray]:
+        settling, asked = search.settle(ray), []
+        try:
+            request = next(settling)
+            while True:
+                asked.append(np.rint(request.points) - what.original)
+                request = settling.send(np.array([hit]))
+        except StopIteration:
+            return asked
+
+    for _ in range(2):
+        (asked,) = settled(False)
+        assert np.abs(asked).max() == 7
+    assert len(settled(True)) == 1
+    assert settled(True) == []
+
+
 def test_more_queries_find_less():
     what = task()
     fooled, _ = linear(what, 7, 200.0)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgeguard.ecg.dataset import Dataset
     from edgeguard.ecg.split import Split
     from edgeguard.export.ranking import Scorer
+    from edgeguard.export.streaming.compiler import Compiled
     from edgeguard.models.run import Run
 
 _AUTO_MACS = 100e6
@@ -22,8 +23,14 @@ _AUTO_MACS = 100e6
 
 
 @click.command("export")
-@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.argument("run", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
 @click.option("--int8", is_flag=True, help="Also the quantised file, calibrated on training windows.")
+@click.option("--streaming", is_flag=True, help="Also a file that takes one hop at a time, of the last file made.")
+@click.option("--hop", type=float, default=1.0, show_default=True, metavar="SECONDS", help="Of the streaming file.")
+@click.option("--classes", help="Of FILE.onnx in the order of its logits, where it does not say: N,A,O,~")
+@click.option("--unit", help="Of the input of FILE.onnx, where it does not say: uV, mV or V.")
+@click.option("--window", type=int, metavar="SAMPLES", help="Of FILE.onnx, where it does not say.")
+@click.option("--sampling-rate", type=float, metavar="HZ", help="Of FILE.onnx, where it does not say.")
 @data_options
 @click.option(
     "--calibration",
@@ -53,6 +60,12 @@ _AUTO_MACS = 100e6
 def command(
     run: Path | None,
     int8: bool,
+    streaming: bool,
+    hop: float,
+    classes: str | None,
+    unit: str | None,
+    window: int | None,
+    sampling_rate: float | None,
     data: str | None,
     labels: Path | None,
     calibration: str | None,
@@ -64,11 +77,18 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Export RUN (default: the newest finished run under runs/) to ONNX, checked against the network."""
+    """Export RUN (default: the newest finished run under runs/) to ONNX, checked against the network.
+
+    With --streaming, a window model's FILE.onnx of anybody's may stand in its place.
+    """
     if input_step is not None and not 0 < input_step < float("inf"):
         raise InputError(f"--input-step {input_step}: above 0 microvolts needed")
     if calibration_windows < 1:
         raise InputError(f"--calibration-windows {calibration_windows}: at least 1 window needed")
+    if run is not None and run.suffix == ".onnx":
+        facts = {"classes": classes, "unit": unit, "window": window, "sampling_rate": sampling_rate}
+        _export_file(run, facts, streaming=streaming, int8=int8, hop=hop, out=out, as_json=as_json)
+        return
     from edgeguard.ecg.split import split_from
     from edgeguard.export.calibrate import parse_method
     from edgeguard.export.exporter import METHOD, Int8Options, export_run, summary
@@ -93,7 +113,50 @@ def command(
         portable=portable,
     )
     result = export_run(loaded, dataset, parts, int8=int8, options=options, out=out, say=say)
-    emit("export", summary(result), partial(_table, summary(result)), as_json=as_json)
+    made = summary(result)
+    if streaming:
+        made = _with_stream(made, _compile(result.int8 or result.fp32, folder=out, hop=hop))
+    emit("export", made, partial(_table, made), as_json=as_json)
+
+
+def _export_file(
+    path: Path, facts: dict[str, Any], *, streaming: bool, int8: bool, hop: float, out: Path | None, as_json: bool
+) -> None:
+    """A file that is there already: only a stream can be made of it."""
+    if int8 or not streaming:
+        raise InputError(f"{path}: is an ONNX file already; add --streaming, or name a run folder to export")
+    facts["classes"] = facts["classes"].split(",") if facts["classes"] else None
+    made: dict[str, Any] = {"fp32": None, "int8": None, "bytes": {"fp32": None, "int8": None}, "calibration": None}
+    made |= {"golden": [], "parity": {}, "census": {}}
+    made = _with_stream(made, _compile(path, folder=out, hop=hop, **facts))
+    emit("export", made, partial(_table, made), as_json=as_json)
+
+
+def _compile(path: Path, *, folder: Path | None, hop: float, **facts: Any) -> "Compiled":
+    """`NAME-stream.onnx` of a window model's file, in its own folder unless told."""
+    from edgeguard.export.streaming.compiler import compile_stream
+
+    say(f"compiling the stream and proving it against {path.name}")
+    return compile_stream(path, (folder or path.parent) / f"{path.stem}-stream.onnx", hop=hop, **facts)
+
+
+def _with_stream(made: dict[str, Any], compiled: "Compiled") -> dict[str, Any]:
+    """The command's result with the stream in it."""
+    from edgeguard.export.rung import as_json
+    from edgeguard.export.streaming.compiler import summary
+    from edgeguard.runtime.census import fused_operators
+    from edgeguard.runtime.loading import load_onnx
+    from edgeguard.runtime.stream_form import stream_form
+
+    census = made["census"] or fused_operators(stream_form(load_onnx(compiled.path))[0])
+    return {
+        **made,
+        "streaming": str(compiled.path),
+        "bytes": {**made["bytes"], "streaming": compiled.path.stat().st_size},
+        "parity": {**made["parity"], **as_json([compiled.rung()])},
+        "census": census,
+        "stream": summary(compiled),
+    }
 
 
 def _usual_calibration(run: "Run") -> str:
@@ -127,7 +190,7 @@ def _run_data(config: dict[str, Any], data: str | None, labels: Path | None) -> 
 
 def _table(result: dict[str, Any]) -> str:
     lines = []
-    for form in ("fp32", "int8"):
+    for form in ("fp32", "int8", "streaming"):
         if result[form]:
             lines.append(f"{form:<12}{result[form]}  ({result['bytes'][form]:,} bytes)")
     if result["calibration"]:
@@ -136,7 +199,10 @@ def _table(result: dict[str, Any]) -> str:
     lines += [f"{'golden':<12}{path}" for path in result["golden"]]
     census = ", ".join(f"{operator} {count}" for operator, count in sorted(result["census"].items()))
     lines.append(f"{'operators':<12}{census}")
-    lines.append(f"{'next':<12}edgeguard attack-onnx")
+    if result["int8"] or result["fp32"]:
+        lines.append(f"{'next':<12}edgeguard attack-onnx")
+    else:
+        lines.append(f"{'next':<12}edgeguard simulate {result['streaming']}")
     return "\n".join(lines)
 
 

@@ -38,6 +38,14 @@ class ModelMetadata:
         requires_vnni: whether pairs of 8-bit products may leave int16, so that processors without VNNI must add them
             in another way; False is a proof from the weights, see `edgeguard.runtime.saturation`.
         tool_version: of EdgeGuard.
+        hop: samples that a streaming file takes at a time; a file that says so is a streaming file, and `window` and
+            all else are those of the window model that it was made from.
+        receptive_field: samples that one pooled feature of a stream sees.
+        lag: samples at the end of a hop that no feature sees yet, as at the end of the window.
+        initial_state: what every element of a state `past_*` of a streaming file begins with.
+        window_sha256: of the window model's file.
+        equality: of a streaming file and its window model: `equal` bits, or `close` where sums are float.
+        proof: how that was shown: {hops, difference}.
     """
 
     schema: str | None = SCHEMA
@@ -58,6 +66,13 @@ class ModelMetadata:
     float_convolutions: int | None = None
     requires_vnni: bool | None = None
     tool_version: str | None = None
+    hop: int | None = None
+    receptive_field: int | None = None
+    lag: int | None = None
+    initial_state: dict[str, int] | None = None
+    window_sha256: str | None = None
+    equality: str | None = None
+    proof: dict[str, Any] | None = None
 
     def to_props(self) -> dict[str, str]:
         """JSON-encoded values under `edgeguard.` keys; a field that is None is left out."""
@@ -97,6 +112,11 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "weight_bits": int,
     "float_convolutions": int,
     "requires_vnni": bool,
+    "hop": int,
+    "receptive_field": int,
+    "lag": int,
+    "initial_state": dict,
+    "proof": dict,
 }
 """JSON types of the fields that are not text."""
 

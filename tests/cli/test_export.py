@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import Result
 
 from edgeguard.cli import export
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.export import parity
+from edgeguard.runtime.newest import newest_model
 from edgeguard.runtime.session import open_model
+from edgeguard.runtime.streaming import open_stream
 
 Call = Callable[..., Result]
 Refused = Callable[[Result], str]
@@ -111,3 +114,46 @@ def test_a_spoilt_run_is_refused_in_one_line(edgeguard: Call, own_run: Path, ref
     assert "no finished run; make one with edgeguard train" in refused(edgeguard("export"))
     os.makedirs("empty")
     assert "empty: no run folder" in refused(edgeguard("export", "empty"))
+
+
+def test_a_run_becomes_a_stream_too(edgeguard: Call, own_run: Path, only_json: OnlyJson):
+    options = ("--int8", "--streaming", "--hop", 0.8, "--calibration", "minmax", "--calibration-windows", 8, "--json")
+    report = only_json(edgeguard("export", own_run, *options))
+    assert report["streaming"] == str(own_run / "none-edge-s-int8-stream.onnx")
+    assert report["bytes"]["streaming"] == Path(report["streaming"]).stat().st_size
+    assert report["parity"]["stream"]["holds"] and report["parity"]["stream"]["figure"] == 0
+    assert report["stream"]["hop"] == 240 and report["stream"]["equality"] == "equal"
+    stream = open_stream(report["streaming"])
+    assert stream.metadata.window_sha256 == open_model(report["int8"]).sha256
+    assert newest_model() == Path(report["int8"])
+
+
+def test_somebody_elses_file_becomes_a_stream(edgeguard: Call, tmp_path: Path):
+    source = Path(__file__).parents[2] / "models" / "zoo" / "adt-edge-m" / "adt-edge-m-int8.onnx"
+    model = onnx.load(source)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "theirs.onnx")
+    facts = ("--sampling-rate", 300, "--unit", "uV", "--classes", "a,b,c,d")
+    result = edgeguard("export", tmp_path / "theirs.onnx", "--streaming", *facts, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    stream = open_stream(tmp_path / "out" / "theirs-stream.onnx")
+    assert stream.classes == ("a", "b", "c", "d") and stream.hop == 300
+    assert "holds       stream" in result.stdout and "multiply-accumulates a hop" in result.stdout
+    assert f"next        edgeguard simulate {stream.path}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--streaming", "--hop", "0.5"], "hop: 0.5 s is 150 samples at 300 Hz; give a multiple of 60 samples (0.2 s)"),
+        (["--streaming", "--hop", "nan"], "hop: nan s is nan samples"),
+        ([], "is an ONNX file already; add --streaming, or name a run folder"),
+        (["--int8", "--streaming"], "is an ONNX file already; add --streaming, or name a run folder"),
+    ],
+)
+def test_a_stream_that_cannot_be_is_refused_in_one_line(
+    edgeguard: Call, tmp_path: Path, refused: Refused, options: list[str], message: str
+):
+    source = Path(__file__).parents[2] / "models" / "zoo" / "adt-edge-m" / "adt-edge-m-int8.onnx"
+    assert message in refused(edgeguard("export", source, *options, "--out", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

@@ -9,11 +9,14 @@ import click.testing
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner, Result
 
 from edgeguard.cli import main
 from edgeguard.ecg.record import CLASSES
 from edgeguard.firmware_sim.events import read_events
 from edgeguard.runtime.metadata import ModelMetadata
+
+ZOO = Path(__file__).parents[2] / "models" / "zoo"
 
 GRAPH = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -164,6 +167,18 @@ def test_a_foreign_file_needs_its_facts(tmp_path: Path, csv: str) -> None:
         (("MODEL", "--record", "CSV", "--busy-ms", "-1"), "--busy-ms"),
         (("MODEL", "--record", "CSV", "--out", "CSV"), "steps.csv/events.jsonl: cannot be written"),
         (("CSV", "--record", "CSV"), "steps.csv"),
+        (("MODEL", "--record", "CSV", "--front-end", "max30001"), "max30003"),
+        (("MODEL", "--record", "CSV", "--fault", "mains:at=1,for=2"), "--front-end"),
+        (("MODEL", "--record", "CSV", "--front-end", "ideal", "--fault", "rust"), "rust"),
+        (("MODEL", "--record", "CSV", "--front-end", "ideal", "--fault", "mains:at=x"), "at=x"),
+        (("MODEL", "--record", "CSV", "--front-end", "ideal", "--busy-ms", "5"), "--busy-ms"),
+        (("MODEL", "--record", "CSV", "--watch", "X"), "--watch"),
+        (("MODEL", "--record", "CSV", "--watch", "A", "--votes", "7"), "--votes"),
+        (("MODEL", "--record", "CSV", "--watch", "A", "--votes", "3/9"), "--votes"),
+        (("MODEL", "--record", "-"), "--rate"),
+        (("MODEL", "--record", "day:long"), "day:3600"),
+        (("MODEL", "--annotations", "a.atr"), "--record"),
+        (("MODEL", "--record", "CSV", "--annotations", "a.atr"), "a.atr"),
     ],
 )
 def test_bad_input_gets_one_line_and_leaves_nothing(
@@ -186,3 +201,80 @@ def test_torch_is_never_imported(model: str, csv: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False True"
+
+
+@pytest.fixture(scope="module")
+def stream_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A window file of the zoo, and the streaming file compiled from it."""
+    window = tmp_path_factory.mktemp("stream") / "adt-int8.onnx"
+    window.write_bytes((ZOO / "adt-edge-m" / "adt-edge-m-int8.onnx").read_bytes())
+    done = CliRunner().invoke(main, ["export", str(window), "--streaming", "--json"])
+    assert done.exit_code == 0, done.output
+    return window, Path(json.loads(done.stdout)["streaming"])
+
+
+def logged(out: Path) -> list[dict]:
+    lines = (out / "events.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in ("latency_ms", "model")} for line in lines]
+
+
+def test_the_streaming_file_makes_the_events_of_its_window_file(stream_file: tuple[Path, Path], tmp_path: Path) -> None:
+    """Through a sensor, with lost packets: the same decisions, logits and episodes, bit for bit."""
+    faults = ("--front-end", "max30003", "--fault", "lost-packets:at=100,for=1", "--fault", "lead-off:at=160,for=5")
+    for file, name in zip(stream_file, ("window", "stream"), strict=True):
+        done = simulate(str(file), "--record", "day:240", *faults, "--out", str(tmp_path / name), "--json")
+        assert done.exit_code == 0, done.output
+        result = json.loads(done.stdout)
+        assert result["decisions"] > 150 and result["invalid"] > 29
+    assert logged(tmp_path / "window") == logged(tmp_path / "stream")
+
+
+def test_a_stream_goes_on_from_its_state(stream_file: tuple[Path, Path], tmp_path: Path) -> None:
+    """Raw samples of a pipe in two runs are one stream; the state of another file is refused and kept."""
+    window, stream = stream_file
+    samples = np.rint(200 * np.sin(np.arange(300 * 90) / 30)).astype("<i2")
+    options = ["simulate", str(stream), "--record", "-", "--rate", "300", "--join", "--json"]
+
+    def play(part: np.ndarray, out: str, *more: str, file: Path = stream) -> Result:
+        arguments = [options[0], str(file), *options[2:], "--out", str(tmp_path / out), *more]
+        return CliRunner().invoke(main, arguments, input=part.tobytes())
+
+    state = tmp_path / "watch.npz"
+    assert play(samples, "whole").exit_code == 0
+    assert play(samples[:12_345], "first", "--state", str(state)).exit_code == 0
+    assert play(samples[12_345:], "second", "--state", str(state)).exit_code == 0
+    kinds = ("header", "record")
+    parts = [event for out in ("first", "second") for event in logged(tmp_path / out) if event["event"] not in kinds]
+    whole = [event for event in logged(tmp_path / "whole") if event["event"] not in kinds]
+    assert [e for e in parts if e.get("reason") != "stream_ended"] == [
+        e for e in whole if e.get("reason") != "stream_ended"
+    ]
+    kept = state.read_bytes()
+    refused = play(samples, "other", "--state", str(state), file=window)
+    assert refused.exit_code == 2 and "watch.npz" in refused.stderr and state.read_bytes() == kept
+
+
+def test_the_bill_is_an_estimate_for_people_and_machines(model: str, csv: str) -> None:
+    done = simulate(model, "--record", csv, "--bill")
+    assert done.exit_code == 0, done.output
+    assert "estimate" in done.stdout and "STM32L4R5" in done.stdout
+    bill = json.loads(simulate(model, "--record", csv, "--bill", "--json").stdout)["bill"]
+    assert bill["estimate"] is True and bill["targets"]
+
+
+def test_the_live_view_tells_lines_where_there_is_no_terminal(model: str, csv: str) -> None:
+    done = simulate(model, "--record", csv, "--live", "--json")
+    assert done.exit_code == 0, done.output
+    assert "scoring" in done.stderr and json.loads(done.stdout)["decisions"]
+
+
+def test_a_day_is_scored_by_its_own_time_line(stream_file: tuple[Path, Path]) -> None:
+    done = simulate(str(stream_file[1]), "--record", "day:400", "--json")
+    (score,) = json.loads(done.stdout)["episode_scores"]
+    assert score["class"] == "A" and score["scored_s"] == pytest.approx(400)
+
+
+def test_a_csv_of_text_is_refused(model: str, tmp_path: Path) -> None:
+    (tmp_path / "poem.csv").write_text("the heart\nis a lonely\nhunter\n")
+    done = simulate(model, "--record", str(tmp_path / "poem.csv"))
+    assert done.exit_code == 2 and "poem.csv" in done.stderr and not done.stdout

@@ -1,0 +1,1 @@
+"""A window model compiled to a stream: `compiler.compile_stream`."""

@@ -1,0 +1,153 @@
+"""The streaming compiler: a window model's file to a file that takes one hop and remembers the rest."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto
+
+import edgeguard
+from edgeguard.errors import InputError
+from edgeguard.export.rung import Rung
+from edgeguard.export.streaming.emit import write_stream
+from edgeguard.export.streaming.layers import read_timeline
+from edgeguard.export.streaming.plan import check_hop, plan_stream, receptive_field, window_macs
+from edgeguard.export.streaming.proof import CLOSE, EQUAL, Proof, proof_signal, run_proof
+from edgeguard.export.streaming.window_graph import WindowGraph, read_window_graph
+from edgeguard.runtime.files import write_bytes
+from edgeguard.runtime.loading import load_onnx, read_signature
+from edgeguard.runtime.metadata import ModelMetadata
+from edgeguard.runtime.session import OnnxModel, open_model
+from edgeguard.runtime.streaming import open_stream
+
+PROOF_HOPS = 1_000
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A streaming file that was written, and what is known of it.
+
+    Attributes:
+        path: of the file.
+        hop: samples.
+        equality: `equal` or `close`.
+        proof: the run that showed it.
+        window_macs, hop_macs: multiply-accumulates of a decision of the window model and of the stream, in layers that
+            keep time.
+        states: name of each state -> its shape.
+    """
+
+    path: Path
+    hop: int
+    equality: str
+    proof: Proof
+    window_macs: int
+    hop_macs: int
+    states: dict[str, tuple[int, ...]]
+
+    def rung(self) -> Rung:
+        """The proof as one check of an export."""
+        meaning = f"largest relative logit difference on {self.proof.hops} hops, stream and window ({self.equality})"
+        work = f"{self.hop_macs:,} multiply-accumulates a hop, {self.window_macs:,} a window"
+        return Rung("stream", True, self.proof.difference, meaning, work)
+
+
+def compile_stream(
+    path: Path | str,
+    out: Path | str,
+    *,
+    hop: float = 1.0,
+    signal: np.ndarray | None = None,
+    proof_hops: int = PROOF_HOPS,
+    sampling_rate: float | None = None,
+    window: int | None = None,
+    unit: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> Compiled:
+    """Compile a window model's file, prove the stream equal to it, and write the stream.
+
+    Every layer is computed on the new frames of a hop and on the past frames that it needs, which are remembered as
+    codes; the mean over the window comes from integer sums over hops. Nothing else of the graph changes.
+
+    Args:
+        path: any single-lead ONNX classifier.
+        out: of the stream; stands there only when the proof held.
+        hop: seconds, a multiple of the network's total stride.
+        signal: float32 [n] microvolts to prove it on; by default synthetic, of `proof_hops` decisions.
+        sampling_rate, window, unit, classes: of a file whose metadata lack them, as `open_model` takes them.
+
+    Raises InputError for a layer that no stream can repeat, naming it and the mend; for a hop that no alignment
+    allows; and when the proof fails.
+    """
+    path, out = Path(path), Path(out)
+    opened = open_model(path, sampling_rate=sampling_rate, window=window, unit=unit, classes=classes)
+    model = load_onnx(path)
+    signature = read_signature(model, path)
+    try:
+        graph = read_window_graph(model, signature, opened.window)
+        timeline = read_timeline(graph)
+        samples = check_hop(timeline, hop=hop, sampling_rate=opened.sampling_rate, window=opened.window)
+        plan = plan_stream(graph, timeline, samples)
+        stream, initial = write_stream(graph, timeline, plan)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    equality = _due_equality(graph)
+    field, lag = receptive_field(graph, timeline)
+    metadata = replace(
+        opened.metadata,
+        hop=samples,
+        receptive_field=field,
+        lag=lag,
+        initial_state=initial,
+        window_sha256=opened.sha256,
+        equality=equality,
+        tool_version=edgeguard.__version__,
+    )
+    if signal is None:
+        signal = proof_signal(opened.window, samples, opened.sampling_rate, hops=proof_hops, seed=_SEED)
+    proof = _prove(opened, stream, metadata, signal)
+    if not proof.holds(equality):
+        raise InputError(
+            f"{path}: its stream is not {equality}: {proof.equal} of {proof.hops} hops equal, logits apart by "
+            f"{proof.difference:.3g}; nothing was written; "
+            "quantise every layer up to the mean over time, and that mean as GlobalAveragePool"
+        )
+    shown = {"hops": proof.hops, "difference": proof.difference}
+    write_bytes(out, _stamped(stream, replace(metadata, proof=shown)))
+    states = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in stream.graph.input[1:]}
+    return Compiled(out, samples, equality, proof, window_macs(timeline), plan.macs, states)
+
+
+def summary(compiled: Compiled) -> dict[str, Any]:
+    """What a compiled stream adds to the JSON of `edgeguard export`."""
+    return {
+        "hop": compiled.hop,
+        "equality": compiled.equality,
+        "macs": {"window": compiled.window_macs, "hop": compiled.hop_macs},
+        "states": {name: list(shape) for name, shape in compiled.states.items()},
+    }
+
+
+def _due_equality(graph: WindowGraph) -> str:
+    """`equal` of a quantised model; a float one sums in another order."""
+    operators = {node.op_type for node in graph.model.graph.node}
+    return EQUAL if any(name.startswith(("QuantizeLinear", "QLinear")) for name in operators) else CLOSE
+
+
+def _prove(window: OnnxModel, stream: ModelProto, metadata: ModelMetadata, signal: np.ndarray) -> Proof:
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / "stream.onnx"
+        trial.write_bytes(_stamped(stream, metadata))
+        return run_proof(window, open_stream(trial), signal)
+
+
+def _stamped(stream: ModelProto, metadata: ModelMetadata) -> bytes:
+    stamped = ModelProto()
+    stamped.CopyFrom(stream)
+    onnx.helper.set_model_props(stamped, metadata.to_props())
+    return stamped.SerializeToString()

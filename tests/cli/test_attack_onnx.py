@@ -331,6 +331,8 @@ def test_an_input_step_that_masks_a_plain_attack_is_reported_and_not_called_robu
     blind = small_attack(coarse, cinc_zip, reference, *options)
     assert blind["masking"]["verdict"]["masked"]
     assert "MASKED" in blind["findings"][0] and "400 uV" in blind["findings"][0]
+    compared = small_attack(folder / "fine.onnx", cinc_zip, reference, *options, "--compare", coarse)
+    assert "MASKED on coarse.onnx" in compared["comparison"]["sentence"]
     seeing = small_attack(coarse, cinc_zip, reference, "--queries", 300)
     assert not seeing["masking"]["verdict"]["masked"]
     assert seeing["curve"][-1]["median_l2_uv"] < blind["curve"][-1]["median_l2_uv"]

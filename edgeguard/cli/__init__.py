@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "export",
     "simulate": "simulate",
     "attack-onnx": "attack_onnx",
+    "attack-stream": "attack_stream",
     "verify": "verify",
     "data": "data",
     "arch": "arch",

@@ -1,7 +1,7 @@
 """Two ways to score a stream: the newest window anew every hop, or one hop at a time by a file that remembers."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class WindowModel(Protocol):
         """Float32 [B, C] from float32 [B, 1, T] in microvolts."""
 
 
+@runtime_checkable
 class StreamModel(Protocol):
     """What scores hop by hop; `edgeguard.runtime.streaming.StreamModel` does."""
 
@@ -183,8 +184,8 @@ def make_scorer(model: WindowModel | StreamModel, hop: float | None) -> WindowSc
 
     Raises InputError for a hop that is not a whole number of samples, or another than a streaming file's.
     """
-    if not hasattr(model, "step"):
-        return WindowScorer(model, hop_samples(1.0 if hop is None else hop, model.sampling_rate))  # type: ignore[arg-type]
+    if not isinstance(model, StreamModel):
+        return WindowScorer(model, hop_samples(1.0 if hop is None else hop, model.sampling_rate))
     if hop is not None and hop_samples(hop, model.sampling_rate) != model.hop:
         raise InputError(
             f"hop: {hop:g} s, the streaming file was compiled for {model.hop / model.sampling_rate:g} s; leave --hop "

@@ -18,11 +18,12 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import ClassVar
 
 import numpy as np
 
 from edgeguard.attacks.noise import NoiseBank, hanning_bank, white_bank
-from edgeguard.attacks.walk import Task, Walk, ask, bisect
+from edgeguard.attacks.walk import Norm, Task, Walk, ask, bisect
 from edgeguard.errors import InputError
 
 _NOISE_BLOCK = 8
@@ -67,7 +68,7 @@ class Boundary:
     patience: int = 100
 
     name = "boundary"
-    norm = "l2"
+    norm: ClassVar[Norm] = "l2"
 
     def __post_init__(self) -> None:
         """Raises InputError for a smoothing window that is even."""

@@ -13,11 +13,12 @@ input they say nothing any more: the attack stalls, and the file seems robust. `
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import ClassVar
 
 import numpy as np
 
 from edgeguard.attacks.noise import white_bank
-from edgeguard.attacks.walk import Request, Task, Walk, ask, bisect
+from edgeguard.attacks.walk import Norm, Request, Task, Walk, ask, bisect
 
 BLOCK = 16
 """Probes asked at a time."""
@@ -46,7 +47,7 @@ class HopSkipJump:
     threshold: float = 0.01
 
     name = "hopskipjump"
-    norm = "l2"
+    norm: ClassVar[Norm] = "l2"
 
     def walk(self, task: Task) -> Walk:
         """The attack on one record; it returns only where there is nothing to attack, else the budget ends it."""

@@ -18,14 +18,14 @@ sign, block by block, p is turned to the side that needs the smaller eps. Four t
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from scipy.signal import find_peaks
 
 from edgeguard.attacks.kernels import smoothing_taps
 from edgeguard.attacks.oracle import RAIL_UV
-from edgeguard.attacks.walk import Request, Task, Walk
+from edgeguard.attacks.walk import Norm, Request, Task, Walk
 
 LARGEST = 4096.0
 """Microvolts: where the search for a start gives up."""
@@ -104,7 +104,7 @@ class RaysSap:
     bands: tuple[tuple[tuple[float, float], ...], ...] = (((2, 4), (3, 5), (4, 7)), ((6, 9), (9, 12), (11, 16)))
 
     name = "rays-sap"
-    norm = "linf"
+    norm: ClassVar[Norm] = "linf"
 
     def walk(self, task: Task) -> Walk:
         """The attack on one record."""

@@ -19,13 +19,14 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import count
+from typing import ClassVar
 
 import numpy as np
 import scipy.fft
 from scipy.ndimage import uniform_filter1d
 
 from edgeguard.attacks.hop_skip_jump import BLOCK, NOWHERE, mean_told, unit
-from edgeguard.attacks.walk import Request, Task, Walk, ask, bisect
+from edgeguard.attacks.walk import Norm, Request, Task, Walk, ask, bisect
 
 _TURNS = 9
 """Queries along one semicircle, at most."""
@@ -72,7 +73,7 @@ class SmoothGeo:
     small_angle: float = 0.12
 
     name = "smooth-geo"
-    norm = "l2"
+    norm: ClassVar[Norm] = "l2"
 
     def walk(self, task: Task) -> Walk:
         """The attack on one record; it returns only where there is nothing to attack, else the budget ends it."""

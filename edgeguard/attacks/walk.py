@@ -6,6 +6,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+Norm = Literal["l2", "linf"]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -59,7 +61,7 @@ class Attack(Protocol):
         ...
 
     @property
-    def norm(self) -> Literal["l2", "linf"]:
+    def norm(self) -> Norm:
         """The distance that it makes small."""
         ...
 

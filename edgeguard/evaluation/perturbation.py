@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-Norm = Literal["l2", "linf"]
+from edgeguard.attacks.walk import Norm
+
 NORMS: dict[Norm, str] = {"l2": "L2", "linf": "L-inf"}
 """The two distances of an adversarial record, and what people call them."""
 

@@ -54,7 +54,7 @@ class _Smoothed(nn.Module):
     So that every record of a batch may have its own eps, and PGD on it is SAP's second stage (the ADT paper's eq. 10).
     """
 
-    def __init__(self, model: nn.Module, ecg: Tensor, mask: Tensor, eps: Tensor) -> None:
+    def __init__(self, model: Callable[[Tensor], Tensor], ecg: Tensor, mask: Tensor, eps: Tensor) -> None:
         super().__init__()
         self.model = model
         self.ecg, self.mask, self.eps, self.taps = ecg, mask, eps, taps_like(ecg)
@@ -165,7 +165,13 @@ class _Search:
     """The bisection of a batch of records, each at its own eps."""
 
     def __init__(
-        self, network: nn.Module, judge: Judge, ecg: np.ndarray, labels: np.ndarray, mask: np.ndarray, steps: int
+        self,
+        network: Callable[[Tensor], Tensor],
+        judge: Judge,
+        ecg: np.ndarray,
+        labels: np.ndarray,
+        mask: np.ndarray,
+        steps: int,
     ) -> None:
         self.network, self.judge, self.steps = network, judge, steps
         self.ecg, self.labels, self.mask = ecg, labels, mask

@@ -127,7 +127,7 @@ def write_comparison(first: Campaign, second: Campaign, out: Path) -> dict[str, 
     )
     blind = [one.model.path.name for one in (first, second) if (one.found.meter.verdict() or {}).get("masked")]
     if blind:
-        compared["sentence"] += f"; but MASKED on {' and '.join(blind)}: that difference is the attack's, not the file's"
+        compared["sentence"] += f"; but MASKED on {' and '.join(blind)}: the difference is the attack's, not the file's"
     figure = out / "comparison.png"
     draw_comparison(compared, first.found.traces, second.found.traces, figure)
     return {**compared, "figure": str(figure)}

@@ -13,10 +13,10 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.errors import InputError
 from edgeguard.evaluation.comparison import compare_summary, evaluate_both, share_sources
 from edgeguard.evaluation.contender import Contender, open_contender
+from edgeguard.evaluation.divergence_hunt import parties
 from edgeguard.evaluation.evaluate import evaluate_contenders
 from edgeguard.evaluation.masking_run import check_contender
 from edgeguard.evaluation.portfolio import portfolio
-from edgeguard.evaluation.divergence_hunt import parties
 from edgeguard.export.twin import build_twin
 from edgeguard.models.run import Run
 

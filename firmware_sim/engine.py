@@ -90,6 +90,11 @@ class Engine:
         """Samples between two decisions."""
         return self._scorer.hop
 
+    @property
+    def to_hop(self) -> int:
+        """Samples to the end of the hop, 1 to `hop`."""
+        return (self._scorer.first - self._clock) % self._scorer.hop or self._scorer.hop
+
     def reset(self) -> None:
         """Begin a new stream."""
         self._scorer.reset()
@@ -163,7 +168,7 @@ class Engine:
         """Cut `count` samples at the hops' ends: (start, stop, does a hop end at stop?); moves the clock."""
         start = 0
         while start < count:
-            to_hop = (self._scorer.first - self._clock) % self._scorer.hop or self._scorer.hop
+            to_hop = self.to_hop
             stop = min(start + to_hop, count)
             self._clock += stop - start
             yield start, stop, stop - start == to_hop

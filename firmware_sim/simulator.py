@@ -24,6 +24,9 @@ from edgeguard.firmware_sim.scorers import StreamModel, WindowModel
 from edgeguard.firmware_sim.sensor import SensorChain
 from edgeguard.firmware_sim.signal import Signal
 
+_PIECE = 10.0
+"""Seconds of signal that the sensor chain is given at a time."""
+
 
 @dataclass(frozen=True)
 class WatchOptions:
@@ -265,12 +268,12 @@ class _Player:
             return
         chain = self._sensor(signal.sampling_rate)
         # The chain packs samples into packets itself: the pieces that it is given change nothing but the speed.
-        step = max(round(self.hop_seconds * signal.sampling_rate), 1)
+        step = max(round(_PIECE * signal.sampling_rate), 1)
         while len(chunk := signal.take(step)):
-            yield self._take(chain.push(chunk))
+            yield from self._take(chain.push(chunk))
             self._advance(len(chunk) / signal.sampling_rate)
         if last:
-            yield self._take(chain.finish())
+            yield from self._take(chain.finish())
 
     def _from_driver(self, signal: Signal) -> Iterator[list[Decision]]:
         """The signal is what the driver delivers: through the FIFO, which may overflow."""
@@ -301,19 +304,29 @@ class _Player:
             if len(chunk := signal.take(count)):
                 yield chunk
 
-    def _take(self, samples: Samples) -> list[Decision]:
-        """Samples of the sensor chain: log what their flags say, and score."""
+    def _take(self, samples: Samples) -> Iterator[list[Decision]]:
+        """Samples of the sensor chain, hop by hop: log what their flags say, and score."""
+        begin = 0
+        while begin < len(samples.flags):
+            end = min(begin + self._engine.to_hop, len(samples.flags))
+            piece = Samples(samples.microvolts[begin:end], samples.flags[begin:end])
+            self._log_flags(piece)
+            if self._hear is not None:
+                self._hear(np.where(piece.valid, piece.microvolts, np.float32(np.nan)))
+            decisions = self._engine.push(piece.microvolts, piece.flags)
+            self._report(decisions)
+            yield decisions
+            begin = end
+
+    def _log_flags(self, samples: Samples) -> None:
+        """What begins and ends to be wrong; after a brown-out the rules restart from what they saved."""
         for place, flag, on in self._flags.push(samples, self._engine.clock):
             seconds = place / self._model.sampling_rate
             self._emit({"event": "signal", "t": seconds, "record": self._name, "flag": flag, "on": on})
             if flag == "brown_out" and not on and self._decider is not None:
                 self._decider.restore(self._checkpoint)
-        self.dropped += int((~samples.valid).sum())
-        if self._hear is not None:
-            self._hear(np.where(samples.valid, samples.microvolts, np.float32(np.nan)))
-        decisions = self._engine.push(samples.microvolts, samples.flags)
-        self._report(decisions)
-        return decisions
+        if samples.flags.any():
+            self.dropped += int((~samples.valid).sum())
 
     def _advance(self, seconds: float) -> None:
         if self._progress is not None:

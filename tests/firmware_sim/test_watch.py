@@ -86,6 +86,25 @@ def test_the_pieces_of_a_stream_change_no_event(model: Any, long_ecg: np.ndarray
     assert {"episode_start", "episode_end"} <= {event["event"] for event in whole}
 
 
+@pytest.mark.parametrize("size", [1, 7, 16, 32, 300, 2000])
+def test_the_pieces_of_a_stream_change_no_event_behind_a_sensor(
+    make_model: Any, long_ecg: np.ndarray, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither those that the signal comes in nor those that the sensor is given; with faults, in the order of time."""
+    faults = tuple(
+        map(parse_fault, ("lost-packets:at=30,for=2", "lead-off:at=61,for=5", "brown-out:at=80,for=1,save=7"))
+    )
+    watch = WatchOptions(rules=RULES, front_end=SENSOR, faults=faults, seed=1)
+    ecg = np.repeat(long_ecg, 5)
+    _, whole = run(make_model(), [Record("r", ecg, 100.0)], watch)
+    monkeypatch.setattr("edgeguard.firmware_sim.simulator._PIECE", size / 100)
+    _, parts = run(make_model(), [pieces(ecg, size, 100.0)], watch)
+    assert parts == whole
+    assert {e["flag"] for e in whole if e["event"] == "signal"} >= {"lost", "lead_off", "brown_out"}
+    times = [e["t"] for e in whole if e["event"] in ("signal", "decision")]
+    assert times == sorted(times)
+
+
 @both
 @pytest.mark.parametrize("chunk", [1, 7, 16, 32, 300])
 def test_the_fifo_s_threshold_changes_no_event(model: Any, long_ecg: np.ndarray, chunk: int) -> None:

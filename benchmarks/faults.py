@@ -1,6 +1,6 @@
 """Claim: after every fault the stream is soon what it would have been without it.
 
-Each fault is injected once, after 300 s of a synthetic heart, into the MAX30003 front end before the int8 file of `edge-m`.
+Each fault is injected once, after 300 s of a synthetic heart, into a front end before the int8 file of `edge-m`.
 What is told: decisions that are void, or of another class than in the undisturbed run; and the last decision whose
 logits differ in any bit, in seconds after the fault's end. For the network alone, without sensor filters, that is one
 window.

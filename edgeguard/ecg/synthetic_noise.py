@@ -91,10 +91,12 @@ def _front_end_filter(sampling_rate: float) -> np.ndarray:
 
 
 def _band(rng: np.random.Generator, samples: int, sampling_rate: float, low: float, high: float) -> np.ndarray:
-    """Gaussian noise of unit variance in a band, or at the slowest frequency that fits a short record."""
+    """Gaussian noise of unit variance in a band; at the nearest frequency where a short record has none in it."""
     frequency = np.fft.rfftfreq(samples, 1 / sampling_rate)
     high = max(min(high, 0.45 * sampling_rate), frequency[1])
     inside = (frequency >= low) & (frequency <= high)
+    if not inside.any():
+        inside[1 + np.argmin(np.abs(frequency[1:] - low))] = True
     spectrum = np.zeros(len(frequency), complex)
     count = inside.sum()
     spectrum[inside] = rng.standard_normal(count) + 1j * rng.standard_normal(count)

@@ -244,3 +244,11 @@ def test_a_brown_out_restarts_the_filters_from_what_was_saved() -> None:
 
 def test_every_fault_has_a_name_of_its_own() -> None:
     assert all(issubclass(kind, Fault) and kind.name == name for name, kind in FAULTS.items()) and len(FAULTS) == 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_short_burst_of_motion_is_finite(seed: int) -> None:
+    """Half a second holds no frequency of some bands of friction: the nearest one stands for them."""
+    fault = bind([parse_fault("motion:every=2,for=0.5")], seed)[0]
+    disturbed = fault.disturb(np.zeros(1500), 0, 300.0)
+    assert np.isfinite(disturbed).all() and disturbed.any()

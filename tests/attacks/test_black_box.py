@@ -80,6 +80,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, answers: int) -> None:
     """The main thread is interrupted once so many answers were given."""
     import signal
     import threading
+    import time
 
     from edgeguard.attacks.oracle import LabelOracle
 
@@ -90,6 +91,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, answers: int) -> None:
         if self.ledger.sum() >= answers and not done and threading.current_thread() is not threading.main_thread():
             done.append(True)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.5)  # so that the main thread stops the workers before they are through
         return answer
 
     monkeypatch.setattr(LabelOracle, "ask", counting)

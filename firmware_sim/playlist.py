@@ -14,7 +14,7 @@ from edgeguard.ecg.rhythm_annotations import Span
 from edgeguard.ecg.sources import iter_records, load_dataset, read_record
 from edgeguard.ecg.split import split_from
 from edgeguard.ecg.stdin_stream import raw_stream
-from edgeguard.ecg.stream import Stream, stream_day
+from edgeguard.ecg.stream import Stream, stream_day, stream_source
 from edgeguard.ecg.synthetic_day import SyntheticDay
 from edgeguard.ecg.tree import RECORD_SUFFIXES
 from edgeguard.errors import InputError
@@ -38,11 +38,22 @@ class Playlist:
     reference: tuple[Span, ...] | None = None
 
 
-def one_recording(name: str, *, data: str | None = None, labels: Path | None = None) -> Playlist:
+def one_recording(
+    name: str, *, data: str | None = None, labels: Path | None = None, lead: int | None = None
+) -> Playlist:
     """The recording in the file `name` (.csv, .hea or .mat), or the one of that name in `data`.
+
+    Args:
+        lead: signal of a WFDB record to take, counted from 0; None: its only one. Its samples are read as they are
+            played, so that a day of them costs no memory.
 
     Raises InputError when there is none.
     """
+    if Path(name).suffix == ".hea":
+        stream = next(stream_source(name, labels=labels, lead=lead))
+        return Playlist(iter([stream]), stream.name, stream.seconds)
+    if lead is not None:
+        raise InputError(f"--lead {lead}: {name} is no WFDB header; name the record's .hea file, or leave --lead out")
     if Path(name).suffix in RECORD_SUFFIXES:
         record = next(iter_records(name, labels=labels))
     else:

@@ -49,6 +49,7 @@ from edgeguard.cli.watch import open_watch_file, playlist, watch_bill, watch_opt
     help="Befalls the front end: lost-packets, fifo-overflow, lead-off, saturation, motion, mains, clock-drift, "
     "duplicated, late or brown-out; may be given more than once.",
 )
+@click.option("--lead", type=click.IntRange(min=0), help="Signal of a WFDB record, from 0 [default: its only one].")
 @click.option(
     "--annotations",
     type=click.Path(path_type=Path),

@@ -119,11 +119,13 @@ def playlist(
     step: float,
     seed: int,
     annotations: Path | None,
+    lead: int | None,
     **_: Any,
 ) -> "Playlist":
     """The signals to play."""
-    if annotations is not None and record is None:
-        raise InputError("--annotations: of which recording? add --record")
+    for option, value in (("--annotations", annotations), ("--lead", lead)):
+        if value is not None and record is None:
+            raise InputError(f"{option}: of which recording? add --record")
     from edgeguard.ecg.rhythm_annotations import read_rhythms
     from edgeguard.firmware_sim.playlist import day, from_pipe, one_recording, recordings
 
@@ -135,7 +137,7 @@ def playlist(
         return day(record.removeprefix("day:"), sampling_rate=model.sampling_rate, seed=seed)
     data, labels = file_data(path, data, labels)
     if record is not None:
-        played = one_recording(record, data=data, labels=labels)
+        played = one_recording(record, data=data, labels=labels, lead=lead)
         return played if annotations is None else replace(played, reference=tuple(read_rhythms(annotations)))
     return recordings(records, model.metadata, data=data, labels=labels)  # type: ignore[union-attr]
 

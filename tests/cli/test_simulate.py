@@ -178,6 +178,8 @@ def test_a_foreign_file_needs_its_facts(tmp_path: Path, csv: str) -> None:
         (("MODEL", "--record", "-"), "--rate"),
         (("MODEL", "--record", "day:long"), "day:3600"),
         (("MODEL", "--annotations", "a.atr"), "--record"),
+        (("MODEL", "--lead", "0"), "--record"),
+        (("MODEL", "--record", "CSV", "--lead", "0"), ".hea"),
         (("MODEL", "--record", "CSV", "--annotations", "a.atr"), "a.atr"),
     ],
 )
@@ -278,3 +280,24 @@ def test_a_csv_of_text_is_refused(model: str, tmp_path: Path) -> None:
     (tmp_path / "poem.csv").write_text("the heart\nis a lonely\nhunter\n")
     done = simulate(model, "--record", str(tmp_path / "poem.csv"))
     assert done.exit_code == 2 and "poem.csv" in done.stderr and not done.stdout
+
+
+def test_a_lead_of_a_wfdb_record_is_played_with_its_rhythms(model: str, tmp_path: Path) -> None:
+    """Two signals, 30 s of N then 30 s of A on the second; the time line comes from its annotations."""
+    wfdb = pytest.importorskip("wfdb")
+    second = np.repeat([-20.0, 20.0], 600) / 1000
+    signals = np.stack([np.zeros(1200), second], axis=1)
+    options = {"fs": 20, "units": ["mV", "mV"], "sig_name": ["I", "II"], "fmt": ["16", "16"]}
+    wfdb.wrsamp("two", p_signal=signals, adc_gain=[1000.0] * 2, baseline=[0] * 2, write_dir=str(tmp_path), **options)
+    notes = ["(N", "(AFIB"]
+    wfdb.wrann("two", "atr", np.array([0, 600]), ["+", "+"], aux_note=notes, fs=20, write_dir=str(tmp_path))
+    header, rhythms = str(tmp_path / "two.hea"), str(tmp_path / "two.atr")
+    refused = simulate(model, "--record", header)
+    assert refused.exit_code == 2 and "--lead 0 to 1" in refused.stderr
+    rules = ("--watch", "A", "--votes", "2/3", "--min-duration", "2", "--refractory", "1")
+    done = simulate(model, "--record", header, "--lead", "1", "--annotations", rhythms, *rules, "--json")
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert result["by_class"]["N"] > 20 and result["by_class"]["A"] > 20
+    (score,) = result["episode_scores"]
+    assert score["scored_s"] == pytest.approx(60)

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from edgeguard.errors import InputError
 from edgeguard.runtime.files import write_bytes
@@ -32,13 +34,13 @@ def read_schema(path: Path) -> str:
 
     Raises InputError for a file that is none, or has none.
     """
-    with reading(path, "witnesses"), np.load(path, allow_pickle=False) as stored:
+    with reading(path, "witnesses"), _open(path) as stored:
         return str(stored["schema"])
 
 
 def read_npz(path: Path, schema: str) -> dict[str, np.ndarray]:
     """Every array of an .npz of a schema; pickles are refused, so no code in it is run. To be called in `reading`."""
-    with np.load(path, allow_pickle=False) as stored:
+    with _open(path) as stored:
         need(str(stored["schema"]) == schema, f"schema {stored['schema']}")
         return {name: stored[name] for name in stored.files}
 
@@ -60,3 +62,10 @@ def need(condition: Any, otherwise: str) -> None:
     """Raises ValueError with a reason where a condition on a file's content is not met."""
     if not condition:
         raise ValueError(otherwise)
+
+
+def _open(path: Path) -> NpzFile:
+    """An archive; anything else numpy would take for a pickle, and its message would advise to trust it."""
+    need(not path.exists() or is_zipfile(path), "no .npz archive")
+    stored: NpzFile = np.load(path, allow_pickle=False)
+    return stored

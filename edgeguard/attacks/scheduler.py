@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from time import monotonic
 
 import numpy as np
 
@@ -19,6 +20,8 @@ LANES = 32
 """Records that a worker attacks at a time."""
 _SAVE_EVERY = 10.0
 """Seconds between two calls of `save`."""
+_POLL = 0.1
+"""Seconds for which an interrupt may go unheard: one that comes just as the wait begins does not end it."""
 
 
 @dataclass
@@ -101,11 +104,13 @@ def run(
     with ThreadPoolExecutor(workers) as pool:
         try:
             futures += [pool.submit(_Worker(job).drive) for _ in range(workers)]
-            while wait(futures, timeout=_SAVE_EVERY, return_when=FIRST_EXCEPTION).not_done:
+            saved = monotonic()
+            while wait(futures, timeout=_POLL, return_when=FIRST_EXCEPTION).not_done:
                 if any(future.done() and future.exception() for future in futures):
                     break
-                if save is not None:
+                if save is not None and monotonic() - saved >= _SAVE_EVERY:
                     save()
+                    saved = monotonic()
         except KeyboardInterrupt:
             job.stop.set()
             pool.shutdown()

@@ -6,6 +6,7 @@ without either, a fault that may be permanent is. Everything is a function of th
 seed: neither chunks nor a restart change it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -76,12 +77,12 @@ class Fault:
         return InputError(f"--fault {self.name}: {reason}")
 
 
-class ElectrodeFault(Fault):
+class ElectrodeFault(Fault, ABC):
     """A fault between skin and amplifier."""
 
+    @abstractmethod
     def disturb(self, ecg: np.ndarray, start: int, rate: float) -> np.ndarray:
         """Microvolts [n] at the amplifier's input, of samples from the absolute index `start` on."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -216,12 +216,17 @@ class Decider:
         """Softmax of a hop that can be used, else None."""
         if logits is None or not quality >= self.rules.min_quality:
             return None
-        shifted = np.exp(np.asarray(logits, np.float64) - np.max(logits))
-        probabilities = shifted / shifted.sum()
+        probabilities = softmax(logits)
         top = int(np.argmax(probabilities))
         if self._classes[top] in self.rules.noise or not probabilities[top] >= self.rules.min_confidence:
             return None
         return probabilities
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Float64 [C] of logits [C]."""
+    shifted = np.exp(np.asarray(logits, np.float64) - np.max(logits))
+    return np.asarray(shifted / shifted.sum())
 
 
 class _Track:

@@ -88,6 +88,11 @@ def targets_of(model: OnnxModel, target: str | None, number: int) -> np.ndarray 
     return np.full(number, model.classes.index(target))
 
 
+def classes_of(model: OnnxModel, dataset: Dataset) -> np.ndarray:
+    """int64 [classes of the data set]: each as an index into the model's, -1 where the model lacks it."""
+    return np.array([model.classes.index(c) if c in model.classes else -1 for c in dataset.classes])
+
+
 def load_windows(model: OnnxModel, spec: str | None, *, labels: Path | None = None, seed: int = 0) -> Dataset:
     """The records of a data source in windows of the model's length.
 
@@ -148,8 +153,7 @@ def attack_file(
 ) -> Campaign:
     """Attack the records that a file classifies correctly, each with `queries` of its own; see `attack_records`."""
     ecg, mask, labels = dataset.batch(tasks.records)
-    ours = np.array([model.classes.index(c) if c in model.classes else -1 for c in dataset.classes])
-    labels = ours[labels]
+    labels = classes_of(model, dataset)[labels]
     model.keep_invariant_batches(ecg)
     found = attack_records(
         model,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeguard.attacks.campaign import classes_of
 from edgeguard.attacks.oracle import to_codes
 from edgeguard.attacks.witnesses import is_right
 from edgeguard.ecg.dataset import Dataset
@@ -79,7 +80,7 @@ def choose_pairs(model: OnnxModel, dataset: Dataset, index: np.ndarray, *, count
     """
     if count < 1:
         raise InputError(f"--pairs {count}: at least 1 needed")
-    ours = np.array([model.classes.index(c) if c in model.classes else -1 for c in dataset.classes])
+    ours = classes_of(model, dataset)
     known = index[ours[dataset.labels[index]] >= 0]
     right = known[_right(model, dataset, known, ours[dataset.labels[known]])]
     pools = {label: right[ours[dataset.labels[right]] == label] for label in range(len(model.classes))}

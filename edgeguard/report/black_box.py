@@ -9,7 +9,7 @@ import numpy as np
 from edgeguard.attacks.black_box import settings
 from edgeguard.attacks.campaign import Campaign, witnesses_of
 from edgeguard.attacks.witnesses import save_witnesses
-from edgeguard.evaluation.perturbation import Norm, Perturbation, perturbation, summarise
+from edgeguard.evaluation.perturbation import Perturbation, perturbation, summarise
 from edgeguard.evaluation.query_comparison import compare_traces
 from edgeguard.report.comparison_figure import draw_comparison
 from edgeguard.report.figures import AttackedRecord
@@ -24,7 +24,7 @@ def write_report(campaign: Campaign, out: Path, *, seconds: float) -> dict[str, 
 
     Returns the figures, JSON-ready. Raises InputError when a file cannot be written.
     """
-    model, norm = campaign.model, _norm(campaign)
+    model, norm = campaign.model, campaign.attack.norm
     title = f"{campaign.attack.name} attack on {model.path.name}"
     files = {"witnesses": out / "witnesses.npz", "figure": out / "curve.png"}
     save_witnesses(files["witnesses"], witnesses_of(campaign))
@@ -122,7 +122,7 @@ def write_comparison(first: Campaign, second: Campaign, out: Path) -> dict[str, 
         names=(first.model.path.name, second.model.path.name),
         queries=query_counts(first.budget),
         radii_uv=EPS_UV,
-        norm=_norm(first),
+        norm=first.attack.norm,
         seed=first.seed,
     )
     blind = [one.model.path.name for one in (first, second) if (one.found.meter.verdict() or {}).get("masked")]
@@ -133,29 +133,25 @@ def write_comparison(first: Campaign, second: Campaign, out: Path) -> dict[str, 
     return {**compared, "figure": str(figure)}
 
 
-def _norm(campaign: Campaign) -> Norm:
-    return campaign.attack.norm
+def _nearest(campaign: Campaign, row: int) -> np.ndarray | None:
+    """The adversarial point [1, T] at the distance that the attack makes small; None where there is none."""
+    trace = campaign.found.traces[row]
+    return trace.nearest_l2 if campaign.attack.norm == "l2" else trace.nearest_linf
 
 
 def _perturbations(campaign: Campaign) -> list[Perturbation]:
     """Of the records fooled, at the distance that the attack makes small."""
-    nearest = "nearest_l2" if _norm(campaign) == "l2" else "nearest_linf"
     _, mask, _ = campaign.dataset.batch(campaign.records)
+    rate = campaign.model.sampling_rate
     return [
-        perturbation(
-            getattr(trace, nearest),
-            campaign.found.originals[row],
-            mask[row],
-            sampling_rate=campaign.model.sampling_rate,
-        )
-        for row, trace in campaign.found.traces.items()
-        if getattr(trace, nearest) is not None
+        perturbation(point, campaign.found.originals[row], mask[row], sampling_rate=rate)
+        for row in campaign.found.traces
+        if (point := _nearest(campaign, row)) is not None
     ]
 
 
 def _attacked_record(campaign: Campaign, row: int, title: str) -> AttackedRecord:
-    model, trace = campaign.model, campaign.found.traces[row]
-    point = trace.nearest_l2 if _norm(campaign) == "l2" else trace.nearest_linf
+    model, point = campaign.model, _nearest(campaign, row)
     assert point is not None
     _, mask, _ = campaign.dataset.batch(campaign.records[row : row + 1])
     real = mask[0, 0]

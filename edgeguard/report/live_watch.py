@@ -5,6 +5,7 @@ from typing import Any, Self, TextIO
 
 import numpy as np
 
+from edgeguard.firmware_sim.decisions import softmax
 from edgeguard.firmware_sim.events import Emit, Event
 from edgeguard.firmware_sim.scorers import StreamModel, WindowModel
 from edgeguard.report.live import Frame, LiveView
@@ -69,8 +70,7 @@ class LiveWatch:
     def _probabilities(self, logits: tuple[float, ...] | None) -> dict[str, float]:
         if logits is None:
             return {}
-        shifted = np.exp(np.array(logits, np.float64) - max(logits))
-        return dict(zip(self._model.classes, (shifted / shifted.sum()).tolist(), strict=True))
+        return dict(zip(self._model.classes, softmax(np.array(logits)).tolist(), strict=True))
 
 
 def bill_lines(bill: dict[str, Any]) -> list[str]:

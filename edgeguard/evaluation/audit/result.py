@@ -1,0 +1,357 @@
+"""What an audit found: everything that report and certificate say, typed; `asdict` makes JSON of all but pictures."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgeguard.evaluation.masking import Check as MaskingCheck
+
+SCHEMA = "edgeguard.audit/1"
+VERDICTS = ("survives", "screened", "degraded", "inconclusive")
+"""`screened` is the best that the quick size can say: no sign of harm, and too few records for more."""
+SIZES = ("quick", "default", "full")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of `n` records, or a score on them, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of the verdict.
+
+    Attributes:
+        name: stable, as the thresholds file and JSON have it.
+        section: what it belongs to: ladder, clean, white-box, survival, black-box, masking, stream, confidence, data.
+        holds: None where it could not be decided.
+        figure: the number that decides, in the check's own unit.
+        bar: what it is held against; None where nothing is configured.
+        needed: records that would decide it, where it is undecided for their lack.
+        reason: one line for people, with the figures.
+    """
+
+    name: str
+    section: str
+    holds: bool | None
+    figure: float | None
+    bar: float | None
+    reason: str
+    needed: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The audited file.
+
+    Attributes:
+        path: as given.
+        form: `int8` where it computes on codes anywhere, else `fp32`.
+        sha256, bytes: of the file.
+        parent: sha256 of the weights that it says it was exported from; None where unknown.
+        compared_with: the float form it is held against: `fp32` path, `torch` run folder, or None.
+    """
+
+    path: str
+    form: str
+    sha256: str
+    bytes: int
+    defense: str | None
+    arch: str | None
+    classes: tuple[str, ...]
+    sampling_rate: float
+    window: int
+    input_step_uv: float | None
+    parent: str | None
+    compared_with: str | None
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The records that it was judged on.
+
+    Attributes:
+        part: one line, which records of the source.
+        by_class: records of each class.
+    """
+
+    source: str
+    fingerprint: str
+    n: int
+    part: str
+    by_class: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One form of the network under one attack at one budget.
+
+    Attributes:
+        form: `torch`, `fp32` or `int8`.
+        eps_uv: 0 for clean records.
+        attack: `clean`, `pgd`, `sap`, or `worst case` over all attacks, losses, starts and gradient sources.
+        confusion: rows are true classes, columns predicted ones.
+    """
+
+    form: str
+    eps_uv: float
+    attack: str
+    accuracy: Rate
+    f1: Rate
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Survival:
+    """The audited file less its float form in worst-case accuracy, at one budget; shares of the n records.
+
+    Attributes:
+        verdict: survives, degraded or inconclusive, against the margin.
+        table: records that `both_right`, `only_reference`, `only_exported`, `both_wrong`.
+        needed: records for 80 % power, were the true difference zero.
+    """
+
+    eps_uv: float
+    verdict: str
+    message: str
+    margin: float
+    difference: float
+    low: float
+    high: float
+    n: int
+    mcnemar_p: float
+    table: dict[str, int]
+    needed: int | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Records of one class, or of one band of signal-to-noise ratio, by the audited file.
+
+    Attributes:
+        name: class, or the band as people read it.
+        clean: share right without attack (for a class: its sensitivity).
+        attacked: share right in the worst case, by eps in microvolts as `%g`.
+    """
+
+    name: str
+    n: int
+    clean: Rate
+    attacked: dict[str, Rate]
+
+
+@dataclass(frozen=True)
+class QueryPoint:
+    """Where a black-box attack stood after so many labels a record; `success` by L-inf eps in microvolts as `%g`."""
+
+    queries: int
+    median_l2_uv: float
+    median_linf_uv: float
+    success: dict[str, Rate]
+
+
+@dataclass(frozen=True)
+class BlackBox:
+    """The label-only attack.
+
+    Attributes:
+        witnesses: file of the records found, beside the report.
+        masked: whether the meter says that its probes vanish between the input's codes.
+    """
+
+    attack: str
+    samples: int
+    skipped: int
+    queries: int
+    seconds: float
+    masked: bool
+    curve: tuple[QueryPoint, ...]
+    witnesses: str | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision of the stream.
+
+    Attributes:
+        at: seconds from the start of the signal, at the window's end.
+        status: `scored`, `warming_up` or `invalid`.
+        probabilities: by class, in the model's order; empty where not scored.
+    """
+
+    at: float
+    status: str
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of the stream: a rhythm that is known, or an episode that was announced; seconds."""
+
+    label: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The file as a stream.
+
+    Attributes:
+        compiled: whether a streaming file could be compiled; `message` says why not, or how equal it is.
+        hops, equal: decisions of the proof run, and those equal in every bit.
+        signal: what was played, one line.
+        scores: episode scores by class, as `edgeguard simulate` has them.
+        macs_per_hop, macs_per_window: multiply-accumulates of a decision, streaming and window form.
+    """
+
+    compiled: bool
+    message: str
+    hops: int
+    equal: int
+    signal: str
+    decisions: tuple[Decision, ...]
+    truth: tuple[Span, ...]
+    episodes: tuple[Span, ...]
+    scores: tuple[dict[str, Any], ...]
+    latency_ms: dict[str, float]
+    deadline_misses: int
+    macs_per_hop: int | None
+    macs_per_window: int
+
+
+@dataclass(frozen=True)
+class ConfidenceBin:
+    """Records whose largest probability lies in [low, high)."""
+
+    low: float
+    high: float
+    confidence: float
+    accuracy: Rate
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """Saying nothing below a probability.
+
+    Attributes:
+        threshold: of the largest probability, chosen on records that are not judged here where there are any.
+        target: accuracy of what is answered that it was chosen for.
+        coverage, accuracy: share answered, and share of those right, clean.
+        attacked_coverage, attacked_accuracy: the same in the worst case at the first budget; None in `quick`.
+    """
+
+    threshold: float
+    target: float
+    coverage: Rate
+    accuracy: Rate
+    attacked_coverage: Rate | None
+    attacked_accuracy: Rate | None
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Whether probabilities mean what they say.
+
+    Attributes:
+        expected_error: expected calibration error, mean |confidence - accuracy| over equally filled bins (Naeini et al.
+            2015), with a bootstrap interval.
+        temperature: that would make the negative log-likelihood least on the calibration records.
+    """
+
+    expected_error: Rate
+    temperature: float
+    bins: tuple[ConfidenceBin, ...]
+    abstention: Abstention | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One attacked record to draw; arrays of T samples.
+
+    Attributes:
+        ecg, adversarial: microvolts.
+        left, length: of the real samples in the window.
+        clean_saliency, attacked_saliency: how much each sample weighs in the decision, >= 0; None without a twin.
+    """
+
+    record: str
+    true: str
+    attack: str
+    eps_uv: float
+    clean_class: str
+    attacked_class: str
+    clean_probability: float
+    attacked_probability: float
+    sampling_rate: float
+    left: int
+    length: int
+    ecg: np.ndarray
+    adversarial: np.ndarray
+    clean_saliency: np.ndarray | None
+    attacked_saliency: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How it came about.
+
+    Attributes:
+        command: that repeats it.
+        versions: of tool, Python and libraries.
+        processor: name, architecture, instruction flags that decide ONNX Runtime's kernels.
+        seconds: by section.
+    """
+
+    command: str
+    date: str
+    seed: int
+    versions: dict[str, str]
+    processor: dict[str, Any]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The whole of it.
+
+    Attributes:
+        verdict: one of VERDICTS.
+        reasons: lines that led to it, the gravest first.
+        thresholds: as read from the TOML file, defaults filled in.
+        profile: of the white-box portfolio.
+        ladder: rungs, {name, holds, figure, meaning, note}.
+        scores: clean, pgd, sap and worst case, of every form at every budget.
+        bill: as `edgeguard simulate --bill` has it; None where nothing can be billed.
+        files: name -> path of what was written beside the report.
+        pictures: not in the JSON.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...]
+    size: str
+    profile: str
+    model: ModelFacts
+    data: DataFacts
+    thresholds: dict[str, Any]
+    checks: tuple[Check, ...]
+    ladder: tuple[dict[str, Any], ...]
+    scores: tuple[Score, ...]
+    survival: tuple[Survival, ...]
+    classes: tuple[Group, ...]
+    snr: tuple[Group, ...]
+    masking: tuple[MaskingCheck, ...]
+    black_box: BlackBox | None
+    stream: Stream | None
+    bill: dict[str, Any] | None
+    confidence: Confidence | None
+    provenance: Provenance
+    files: dict[str, str] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
+    schema: str = SCHEMA

@@ -20,7 +20,7 @@ FLOORS = (
     ("defenses", "export", "firmware_sim"),
     ("attacks",),
     ("models", "ecg"),
-    ("runtime",),
+    ("runtime", "schemas"),
     ("errors", "edgeguard"),
 )
 """Top to bottom; packages on one floor do not know each other. `edgeguard` is the root package itself."""

@@ -21,7 +21,7 @@ FLOORS = (
     ("attacks",),
     ("models", "ecg"),
     ("runtime", "schemas"),
-    ("errors", "edgeguard"),
+    ("errors", "intended_use", "edgeguard"),
 )
 """Top to bottom; packages on one floor do not know each other. `edgeguard` is the root package itself."""
 

@@ -1,8 +1,8 @@
 """What EdgeGuard is for, in the words that reports, certificates and the command line share."""
 
 INTENDED_USE = (
-    "Engineering evaluation of single-lead ECG classifiers: how accurate a model and its deployed file are, and how they "
-    "bear up under adversarial perturbations and sensor faults, on the records that were given. "
+    "Engineering evaluation of single-lead ECG classifiers: how accurate a model and its deployed file are on given "
+    "records, and how they bear up under adversarial perturbations and sensor faults. "
     "Not for the diagnosis, monitoring or treatment of any patient. "
     "No clinical claim is made; figures hold for those records, attacks and settings alone."
 )

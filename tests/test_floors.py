@@ -33,6 +33,8 @@ WITHOUT_TORCH = (
     "attacks.campaign",
     "attacks.catalogue",
     "attacks.witnesses",
+    "evaluation.audit.result",
+    "evaluation.audit.verdict",
     "evaluation.divergences",
     "evaluation.episodes",
     "evaluation.stream_score",

@@ -1,11 +1,12 @@
 """What an audit found: everything that report and certificate say, typed; `asdict` makes JSON of all but pictures."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeguard.evaluation.masking import Check as MaskingCheck
+if TYPE_CHECKING:  # it imports scipy, which whoever verifies a certificate does without
+    from edgeguard.evaluation.masking import Check as MaskingCheck
 
 SCHEMA = "edgeguard.audit/1"
 VERDICTS = ("survives", "screened", "degraded", "inconclusive")
@@ -35,6 +36,9 @@ class Check:
         bar: what it is held against; None where nothing is configured.
         needed: records that would decide it, where it is undecided for their lack.
         reason: one line for people, with the figures.
+        sense: `least` where the figure may not lie below the bar, `most` where not above it, so that whoever reads
+            it can repeat the decision by `verdict.decide`; None where the two alone do not decide.
+        low, high: the figure's interval, where all of it must lie on one side of the bar.
     """
 
     name: str
@@ -44,6 +48,9 @@ class Check:
     bar: float | None
     reason: str
     needed: int | None = None
+    sense: str | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class ModelFacts:
         sha256, bytes: of the file.
         parent: sha256 of the weights that it says it was exported from; None where unknown.
         compared_with: the float form it is held against: `fp32` path, `torch` run folder, or None.
+        unit: of the input's samples: uV, mV or V; with rate, window and classes it opens a file that says nothing.
     """
 
     path: str
@@ -70,6 +78,7 @@ class ModelFacts:
     input_step_uv: float | None
     parent: str | None
     compared_with: str | None
+    unit: str = "uV"
 
 
 @dataclass(frozen=True)
@@ -346,7 +355,7 @@ class Audit:
     survival: tuple[Survival, ...]
     classes: tuple[Group, ...]
     snr: tuple[Group, ...]
-    masking: tuple[MaskingCheck, ...]
+    masking: "tuple[MaskingCheck, ...]"
     black_box: BlackBox | None
     stream: Stream | None
     bill: dict[str, Any] | None

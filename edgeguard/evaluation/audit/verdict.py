@@ -22,3 +22,19 @@ def verdict_of(checks: Sequence[Check], *, size: str) -> tuple[str, tuple[str, .
     if undecided:
         return "inconclusive", undecided
     return "survives", tuple(check.reason for check in checks if check.holds and check.section == "survival")
+
+
+def decide(
+    figure: float, bar: float, *, sense: str, low: float | None = None, high: float | None = None
+) -> bool | None:
+    """Whether a figure keeps to its bar; with an interval only where all of it lies on one side, else None.
+
+    Args:
+        sense: `least` for a figure that may not lie below the bar, `most` for one that may not lie above it.
+    """
+    low, high = figure if low is None else low, figure if high is None else high
+    if sense == "most":
+        low, high, bar = -high, -low, -bar
+    if low >= bar:
+        return True
+    return False if high < bar else None

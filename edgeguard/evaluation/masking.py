@@ -7,12 +7,12 @@ does, there are too few records to tell.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
 
 from edgeguard.evaluation.intervals import wilson
+from edgeguard.evaluation.masking_check import Check
 
 ONE_STEP_BAR = 0.005
 UNBOUNDED_BAR = 0.02
@@ -20,26 +20,6 @@ GAIN_BAR = 0.005
 OTHER_ATTACK_BAR = 0.01
 STRONGER_BAR = 0.95
 BATCH_BAR = 1e-4
-
-
-@dataclass(frozen=True)
-class Check:
-    """The answer to one question about an attack.
-
-    Attributes:
-        name: of the check.
-        holds: False where the attack, and with it the robust accuracy, is not to be trusted; None where it cannot be
-            told, and `message` says why.
-        figure: the number that decides.
-        bar: what it is held against.
-        message: one line.
-    """
-
-    name: str
-    holds: bool | None
-    figure: float | None
-    bar: float
-    message: str
 
 
 def zero_gradients(largest: np.ndarray, right: np.ndarray) -> Check:

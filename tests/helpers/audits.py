@@ -31,7 +31,7 @@ from edgeguard.evaluation.audit.result import (
 )
 from edgeguard.evaluation.audit.verdict import decide, verdict_of
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
-from edgeguard.evaluation.masking import Check as MaskingCheck
+from edgeguard.evaluation.masking_check import Check as MaskingCheck
 from edgeguard.evaluation.paired import paired_difference
 
 CLASSES = ("N", "A", "O", "~")

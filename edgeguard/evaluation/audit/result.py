@@ -1,12 +1,11 @@
 """What an audit found: everything that report and certificate say, typed; `asdict` makes JSON of all but pictures."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:  # it imports scipy, which whoever verifies a certificate does without
-    from edgeguard.evaluation.masking import Check as MaskingCheck
+from edgeguard.evaluation.masking_check import Check as MaskingCheck
 
 SCHEMA = "edgeguard.audit/1"
 VERDICTS = ("survives", "screened", "degraded", "inconclusive")
@@ -355,7 +354,7 @@ class Audit:
     survival: tuple[Survival, ...]
     classes: tuple[Group, ...]
     snr: tuple[Group, ...]
-    masking: "tuple[MaskingCheck, ...]"
+    masking: tuple[MaskingCheck, ...]
     black_box: BlackBox | None
     stream: Stream | None
     bill: dict[str, Any] | None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from edgeguard.attacks.gradient import crafting, loss_and_gradient, pgd_path
+from edgeguard.attacks.gradient import crafting, loss_and_gradient
 from edgeguard.attacks.losses import Loss, cross_entropy
 from edgeguard.attacks.smoothing import smooth, taps_like
 
@@ -18,39 +18,41 @@ def sap_snapshots(
     ecg: Tensor,
     labels: Tensor,
     mask: Tensor,
+    start: Tensor,
     *,
     after: Sequence[int],
     eps: float = 10.0,
     alpha: float = 1.0,
-    steps: int = 20,
     kernels: str = "nest25",
     loss: Loss = cross_entropy,
-) -> tuple[Tensor, dict[int, Tensor]]:
-    """What `pgd` of `steps` returns, and for each t' in `after` what `sap` of as many smooth steps returns.
+) -> dict[int, Tensor]:
+    """The perturbation [B, 1, T] after each number of smooth steps in `after`, before its smoothing.
 
-    Bit for bit, but for t' = 0: here it is the end of PGD smoothed once, as Han et al.'s code has it, where `sap` takes
-    the ADT paper's word that no step after smoothing is PGD.
+    `smoothed_ecg` of one after t' steps is what `sap` with `smooth_steps` = t' returns, bit for bit, padding masked in
+    the loop.
 
     Args:
-        after: numbers of steps on the smoothed perturbation, in any order.
-        Others as in `sap`; the start is at zero, the step constant, padding masked inside every step.
-
-    Returns:
-        (PGD's ecg, t' -> ecg), each [B, 1, T].
+        start: where PGD ended, as `pgd_path` gives it.
+        after: numbers of steps (t'), in any order; the perturbation after none is `start` itself.
+        Others as in `sap`; the step is constant.
     """
-    _, delta = pgd_path(model, ecg, labels, mask, eps=eps, alpha=alpha, steps=steps, loss=loss, start=None, best=False)
-    plain = (ecg + delta * mask).detach()
     taps = taps_like(ecg, kernels)
 
     def smoothed(perturbation: Tensor) -> Tensor:
         return smooth(perturbation * mask, taps) * mask
 
+    delta = start.clamp(-eps, eps)
     found = {}
     with crafting(model, ecg.device.type) as forward:
         for done in range(max(after, default=-1) + 1):
             if done in after:
-                found[done] = (ecg + smoothed(delta)).detach()
+                found[done] = delta
             if done < max(after):
                 _, gradient = loss_and_gradient(forward, ecg + smoothed(delta), labels, loss)
                 delta = (delta + alpha * smoothed(gradient).sign()).clamp(-eps, eps)
-    return plain, found
+    return found
+
+
+def smoothed_ecg(ecg: Tensor, delta: Tensor, mask: Tensor, kernels: str = "nest25") -> Tensor:
+    """The adversarial ecg [B, 1, T] that SAP makes of a perturbation."""
+    return ecg + smooth(delta * mask, taps_like(ecg, kernels)) * mask

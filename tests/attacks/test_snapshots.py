@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from edgeguard.attacks import gradient, snapshots
-from edgeguard.attacks.gradient import pgd, sap
-from edgeguard.attacks.losses import margin
+from edgeguard.attacks.gradient import pgd_path, sap
+from edgeguard.attacks.losses import cross_entropy, margin
 from edgeguard.attacks.smoothing import smooth, taps_like
-from edgeguard.attacks.snapshots import sap_snapshots
+from edgeguard.attacks.snapshots import sap_snapshots, smoothed_ecg
 from edgeguard.models import build
 
 T = 3000
+Batch = tuple[Tensor, Tensor, Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def model() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def batch() -> tuple[Tensor, Tensor, Tensor]:
+def batch() -> Batch:
     """(ecg, labels, mask) of four records, two of them padded."""
     rng = np.random.default_rng(1)
     ecg, mask = rng.integers(-300, 300, (4, 1, T)), np.ones((4, 1, T), bool)
@@ -32,39 +33,44 @@ def batch() -> tuple[Tensor, Tensor, Tensor]:
     return torch.from_numpy((ecg * mask).astype(np.float32)), torch.tensor([0, 1, 2, 3]), torch.from_numpy(mask)
 
 
-@pytest.mark.parametrize("options", [{}, {"alpha": 1.25}, {"kernels": "zip5", "loss": margin}, {"eps": 3.0}])
+def end_of_pgd(model: nn.Module, batch: Batch, **options: Any) -> Tensor:
+    settings = {"eps": 10.0, "alpha": 1.0, "loss": cross_entropy, **options}
+    return pgd_path(model, *batch, steps=5, start=None, best=False, **settings)[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 1.25}, {"loss": margin}, {"eps": 3.0}])
+@pytest.mark.parametrize("kernels", ["nest25", "zip5"])
 def test_snapshots_equal_separate_attacks(
-    model: nn.Module, batch: tuple[Tensor, Tensor, Tensor], options: dict[str, Any]
+    model: nn.Module, batch: Batch, options: dict[str, Any], kernels: str
 ) -> None:
-    plain, found = sap_snapshots(model, *batch, after=(2, 7, 4), steps=5, **options)
-    without_kernels = {name: value for name, value in options.items() if name != "kernels"}
-    assert torch.equal(plain, pgd(model, *batch, steps=5, **without_kernels))
+    ecg, _, mask = batch
+    start = end_of_pgd(model, batch, **options)
+    found = sap_snapshots(model, *batch, start, after=(2, 7, 4), kernels=kernels, **options)
     assert list(found) == [2, 4, 7]
-    for steps, ecg in found.items():
-        assert torch.equal(ecg, sap(model, *batch, steps=5, smooth_steps=steps, **options))
+    for steps, delta in found.items():
+        apart = sap(model, *batch, steps=5, smooth_steps=steps, kernels=kernels, **options)
+        assert torch.equal(smoothed_ecg(ecg, delta, mask, kernels), apart)
     assert not torch.equal(found[4], found[7])
 
 
-def test_no_smooth_step_is_the_end_of_pgd_smoothed_once(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_no_smooth_step_leaves_the_end_of_pgd(model: nn.Module, batch: Batch) -> None:
     ecg, _, mask = batch
-    plain, found = sap_snapshots(model, *batch, after=(0,), steps=3)
-    # Whole microvolts: the perturbation is exact in float32.
-    assert torch.equal(found[0], ecg + smooth(plain - ecg, taps_like(ecg)) * mask)
+    start = end_of_pgd(model, batch)
+    found = sap_snapshots(model, *batch, start, after=(0,))
+    assert torch.equal(found[0], start)
+    assert torch.equal(smoothed_ecg(ecg, found[0], mask), ecg + smooth(start * mask, taps_like(ecg)) * mask)
 
 
-def test_nothing_after_pgd_costs_nothing(
-    model: nn.Module, batch: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_longest_attack_alone_costs(model: nn.Module, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = []
 
     def counting(*arguments: Any) -> Any:
         steps.append(1)
-        return gradient_of(*arguments)
+        return gradient.loss_and_gradient(*arguments)
 
-    gradient_of = gradient.loss_and_gradient
-    monkeypatch.setattr(gradient, "loss_and_gradient", counting)
     monkeypatch.setattr(snapshots, "loss_and_gradient", counting)
-    assert sap_snapshots(model, *batch, after=(), steps=3)[1] == {}
-    assert len(steps) == 3
-    sap_snapshots(model, *batch, after=(1, 5), steps=3)
-    assert len(steps) == 3 + 3 + 5
+    start = torch.zeros_like(batch[0])
+    assert sap_snapshots(model, *batch, start, after=()) == {}
+    assert not steps
+    sap_snapshots(model, *batch, start, after=(1, 5, 3))
+    assert len(steps) == 5

@@ -1,0 +1,42 @@
+"""How far a graph of jobs has come, for people, on stderr."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from edgeguard.evaluation.reproduction.graph import Job, Plan
+
+
+class Meter:
+    """A bar over what is left, weighted by the jobs' cost, or by their number where none has a cost."""
+
+    def __init__(self, plan: Plan, bar: tqdm) -> None:
+        self._bar = bar
+        self._by_cost = plan.cost_left > 0
+        self._jobs = len(plan.to_run)
+        self._done = 0
+
+    def begin(self, job: Job) -> None:
+        """A job is being computed."""
+        self._bar.set_description(job.name)
+
+    def done(self, job: Job) -> None:
+        """A job's result is there."""
+        self._done += 1
+        self._bar.set_postfix_str(f"{self._done}/{self._jobs} jobs", refresh=False)
+        self._bar.update(job.cost if self._by_cost else 1)
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        if not self._bar.disable:
+            self._bar.write(text, file=self._bar.fp)
+
+
+@contextmanager
+def meter(plan: Plan, *, shown: bool) -> Iterator[Meter]:
+    """A meter for the jobs to run; silent where there are none."""
+    unit = "unit" if plan.cost_left > 0 else "job"
+    total = plan.cost_left or len(plan.to_run)
+    with tqdm(total=total, unit=unit, unit_scale=True, dynamic_ncols=True, disable=not (shown and plan.to_run)) as bar:
+        yield Meter(plan, bar)

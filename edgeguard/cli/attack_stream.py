@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeguard.cli.options import data_options, file_data, model_options, open_file
+from edgeguard.cli.options import data_options, model_options, open_file
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.ecg.origin import file_data
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeguard.cli.options import data_options, trained_on
+from edgeguard.cli.options import data_options
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.cli.rungs import rung_lines
+from edgeguard.ecg.origin import trained_on
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:

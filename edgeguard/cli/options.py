@@ -63,26 +63,15 @@ def open_file(
         sampling_rate=sampling_rate,
         window=window,
         unit=unit,
-        classes=classes.split(",") if classes else None,
+        classes=listed(classes) or None,
     )
     say(f"model: {opened.path}")
     return opened
 
 
-def file_data(file: Path, data: str | None, labels: Path | None) -> tuple[str | None, Path | None]:
-    """(--data, --labels) as given, or where no data are named those of the run in the file's folder."""
-    from edgeguard.runtime.files import read_json
-
-    config = file.parent / "config.json"
-    run = read_json(config) if data is None and config.is_file() else None
-    return trained_on(run.get("options", {}) if isinstance(run, dict) else {}, data, labels)
-
-
-def trained_on(options: dict[str, Any], data: str | None, labels: Path | None) -> tuple[str | None, Path | None]:
-    """(--data, --labels) as given, or where no data are named those of a run's options."""
-    if data is not None:
-        return data, labels
-    return options.get("data"), labels or (Path(options["labels"]) if options.get("labels") else None)
+def listed(names: str | None) -> tuple[str, ...] | None:
+    """Names with commas between them; None where nothing was given."""
+    return None if names is None else tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 def _apply_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:

@@ -1,11 +1,12 @@
 """What every command prints: text for people, or with --json one object for machines."""
 
 import json
-import math
 from collections.abc import Callable
 from typing import Any
 
 import click
+
+from edgeguard.runtime.typed_json import to_json
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout; all else goes to stderr."
@@ -21,7 +22,7 @@ def emit(command: str, result: dict[str, Any], text: str | Callable[[], str], *,
         text: what people read, or a function that makes it.
     """
     if as_json:
-        click.echo(json.dumps(_clean({"schema": f"edgeguard.{command}/1", **result}), ensure_ascii=False))
+        click.echo(json.dumps(to_json({"schema": f"edgeguard.{command}/1", **result}), ensure_ascii=False))
     else:
         click.echo(text if isinstance(text, str) else text())
 
@@ -29,15 +30,3 @@ def emit(command: str, result: dict[str, Any], text: str | Callable[[], str], *,
 def say(message: str) -> None:
     """One line of progress for people, on stderr."""
     click.echo(message, err=True)
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    if hasattr(value, "item") and not isinstance(value, str):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

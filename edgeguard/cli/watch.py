@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cli.options import file_data, open_file
+from edgeguard.cli.options import open_file
 from edgeguard.cli.output import say
+from edgeguard.ecg.origin import file_data
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:

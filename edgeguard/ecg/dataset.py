@@ -73,18 +73,25 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeguard"
 
 
-def build(source: str, records: Iterable[Record], *, window: int = WINDOW) -> Dataset:
+def build(
+    source: str,
+    records: Iterable[Record],
+    *,
+    window: int = WINDOW,
+    classes: tuple[str, ...] = CLASSES,
+    sampling_rate: float = SAMPLING_RATE,
+) -> Dataset:
     """Prepare labelled records to a Dataset in memory.
 
     Raises InputError for no records, or one without samples or label, with a NaN or another sampling rate.
     """
     names, rows, labels, left, length, total = [], [], [], [], [], []
     for record in records:
-        _check(source, record)
+        _check(source, record, classes, sampling_rate)
         row, padding, real = to_window(_compact(record.ecg), window)
         names.append(record.name)
         rows.append(row)
-        labels.append(CLASSES.index(record.label or ""))
+        labels.append(classes.index(record.label or ""))
         left.append(padding)
         length.append(real)
         total.append(len(record.ecg))
@@ -105,6 +112,8 @@ def build(source: str, records: Iterable[Record], *, window: int = WINDOW) -> Da
         np.asarray(total, np.int64),
         content,
         fingerprint,
+        classes,
+        sampling_rate,
     )
 
 
@@ -175,21 +184,21 @@ def _load(source: str, folder: Path) -> Dataset:
     return dataset
 
 
-def _check(source: str, record: Record) -> None:
+def _check(source: str, record: Record, classes: tuple[str, ...], sampling_rate: float) -> None:
     where = f"{source}: record {record.name}"
     if len(record.ecg) == 0:
         raise InputError(f"{where}: has no samples; remove it or restore its file")
     if not np.isfinite(record.ecg).all():
         at = int(np.flatnonzero(~np.isfinite(record.ecg))[0])
         raise InputError(f"{where}: sample {at} is not a number; remove the record or fill the gap")
-    if record.sampling_rate != SAMPLING_RATE:
+    if record.sampling_rate != sampling_rate:
         raise InputError(
-            f"{where}: sampling rate {record.sampling_rate:g} Hz, {SAMPLING_RATE:g} Hz needed; resample it"
+            f"{where}: sampling rate {record.sampling_rate:g} Hz, {sampling_rate:g} Hz needed; resample it"
         )
     if record.label is None:
         raise InputError(f"{where}: has no label; add it to the reference CSV, or pass --labels FILE")
-    if record.label not in CLASSES:
-        raise InputError(f"{where}: label {record.label!r} is none of {', '.join(CLASSES)}; mend the reference")
+    if record.label not in classes:
+        raise InputError(f"{where}: label {record.label!r} is none of {', '.join(classes)}; mend the reference")
 
 
 def _compact(ecg: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import stratified
@@ -56,8 +57,8 @@ class Contender:
 
 
 def open_contender(
-    model: Path,
-    source: Path | None,
+    model: Path | nn.Module,
+    source: Path | nn.Module | None,
     attacks: Sequence[Attack],
     *,
     profile: str = "paper",
@@ -66,7 +67,7 @@ def open_contender(
     build: BuildTwin = build_twin,
     **facts: Any,
 ) -> Contender:
-    """A run or a file to judge, attacked by the source, or by itself where none is named.
+    """A run, a file or a network to judge, attacked by the source, or by itself where none is named.
 
     Args:
         profile: whose default gradient sources are meant.

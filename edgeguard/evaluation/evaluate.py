@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from edgeguard.attacks.gradient import crafting, loss_and_gradient, pgd_path, sap, uniform_start
@@ -19,7 +18,7 @@ from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
 from edgeguard.evaluation.metrics import class_f1, confusion_matrix
 from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.sources import Source, check_agreement, run_source
-from edgeguard.evaluation.subject import Subject
+from edgeguard.evaluation.subject import Subject, device_of, named
 from edgeguard.models.run import Run
 
 # The feature maps of more records leave a processor's cache: 64 take a fifth longer a record on edge-m.
@@ -39,6 +38,7 @@ class Judged:
         zero_gradient: bool [N], True where the attack's loss has no gradient at the clean record to start from; None
             for clean records.
         gradient: name of the source that crafted; None for clean records.
+        logits: float32 [N, C], what `predicted` was read from; None where they were not kept.
     """
 
     attack: Attack
@@ -46,6 +46,7 @@ class Judged:
     predicted: np.ndarray
     zero_gradient: np.ndarray | None = None
     gradient: str | None = None
+    logits: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -139,32 +140,40 @@ def _judge_all(
     entrants: Sequence[_Entrant], dataset: Dataset, index: np.ndarray, attacks: Sequence[Attack], seed: int, title: str
 ) -> list[Evaluation]:
     plans = [entrant.plan(attacks) for entrant in entrants]
-    predicted = [np.empty((len(plan), len(index)), np.int64) for plan in plans]
+    answers = [
+        np.empty((len(plan), len(index), len(one.subject.classes)), np.float32)
+        for one, plan in zip(entrants, plans, strict=True)
+    ]
     flat: dict[tuple[str, str], np.ndarray] = {}
     for attack, source in chain.from_iterable(plans):
         if source is not None and (source.identity, attack.loss) not in flat:
             flat[source.identity, attack.loss] = zero_gradient(source, dataset, index, attack.loss)
-    with tqdm(total=sum(rows.size for rows in predicted), desc=title, unit="record", dynamic_ncols=True) as bar:
+    with tqdm(total=len(index) * sum(map(len, plans)), desc=title, unit="record", dynamic_ncols=True) as bar:
         for first in range(0, len(index), _BATCH):
             chosen = index[first : first + _BATCH]
-            clean, _, labels = dataset.batch(chosen)
+            clean, _, _ = dataset.batch(chosen)
             crafted = _Crafted(dataset, chosen, seed)
-            for entrant, plan, rows in zip(entrants, plans, predicted, strict=True):
+            for entrant, plan, rows in zip(entrants, plans, answers, strict=True):
                 for (attack, source), row in zip(plan, rows, strict=True):
                     ecg = clean if source is None else crafted.by(source, attack)
                     if source is not None and entrant.subject.is_file:
                         ecg = whole_codes(ecg, clean, attack.eps)
-                    row[first : first + len(chosen)] = entrant.subject.judge(ecg, labels)
+                    row[first : first + len(chosen)] = entrant.subject.logits(ecg)
                     bar.update(len(chosen))
-    evaluations = []
-    for entrant, plan, rows in zip(entrants, plans, predicted, strict=True):
+    labels, evaluations = dataset.labels[index], []
+    for entrant, plan, rows in zip(entrants, plans, answers, strict=True):
         judged = [
-            Judged(attack, None, row)
-            if source is None
-            else Judged(attack, entrant.situation, row, flat[source.identity, attack.loss], source.name)
+            Judged(
+                attack,
+                entrant.situation if source else None,
+                named(row, labels),
+                flat[source.identity, attack.loss] if source else None,
+                source.name if source else None,
+                row,
+            )
             for (attack, source), row in zip(plan, rows, strict=True)
         ]
-        evaluations.append(Evaluation(entrant.subject.classes, dataset.labels[index], judged))
+        evaluations.append(Evaluation(entrant.subject.classes, labels, judged))
     return evaluations
 
 
@@ -212,7 +221,7 @@ def craft(
         paths: of PGD on these very records and this source so far; attacks that begin alike share one.
     """
     model = source.model
-    ecg, mask, labels = (torch.from_numpy(part).to(_device(model)) for part in dataset.batch(index))
+    ecg, mask, labels = (torch.from_numpy(part).to(device_of(model)) for part in dataset.batch(index))
     if attack.name == "cw-smooth":
         targets = (labels + attack.target) % len(dataset.classes) if attack.target else None
         options: dict[str, Any] = dict(eps=attack.eps, alpha=attack.alpha, steps=attack.steps, targets=targets)
@@ -250,7 +259,7 @@ def zero_gradient(source: Source | Run, dataset: Dataset, index: np.ndarray, los
     There signed-gradient steps from the record itself go nowhere, so that the record counts as robust without having
     been attacked: gradient masking (Athalye et al. 2018; Carlini & Wagner 2016, arXiv 1607.04311).
     """
-    device = _device(source.model)
+    device = device_of(source.model)
     found = np.empty(len(index), bool)
     for first in range(0, len(index), _BATCH):
         chosen = index[first : first + _BATCH]
@@ -328,8 +337,3 @@ def _random_start(ecg: torch.Tensor, index: np.ndarray, attack: Attack, seed: in
         stream = torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
         rows.append(uniform_start(row, attack.eps, stream))
     return torch.stack(rows)
-
-
-def _device(model: nn.Module) -> torch.device:
-    tensor = next(chain(model.parameters(), model.buffers()), None)
-    return torch.device("cpu") if tensor is None else tensor.device

@@ -19,6 +19,7 @@ from edgeguard.evaluation.contender import Contender, rounds
 from edgeguard.evaluation.evaluate import whole_codes
 from edgeguard.evaluation.masking import Check, margins
 from edgeguard.evaluation.portfolio import Attack
+from edgeguard.evaluation.subject import device_of
 from edgeguard.export.twin import build_twin
 
 Judge = Callable[[np.ndarray], np.ndarray]
@@ -67,14 +68,15 @@ class Probe:
 
     def craft(self, network: nn.Module, *, random_start: bool = False, **options: Any) -> np.ndarray:
         """Adversarial ecg float32 [N, 1, T]; options of the attack override those of the probe."""
-        generator = torch.Generator().manual_seed(self.seed)
+        generator, device = torch.Generator().manual_seed(self.seed), device_of(network)
         settings = {"eps": self.eps, "alpha": self.alpha, "steps": self.steps, "loss": self.loss, **options}
         made = [np.empty((0, *self.ecg.shape[1:]), np.float32)]
         for first in range(0, len(self.ecg), _BATCH):
             rows = slice(first, first + _BATCH)
             ecg, labels, mask = (torch.from_numpy(part[rows]) for part in (self.ecg, self.labels, self.mask))
-            start = uniform_start(ecg, settings["eps"], generator) if random_start else None
-            made.append(self.attack(network, ecg, labels, mask, start=start, best=True, **settings).numpy())
+            start = uniform_start(ecg, settings["eps"], generator).to(device) if random_start else None
+            batch = (part.to(device) for part in (ecg, labels, mask))
+            made.append(self.attack(network, *batch, start=start, best=True, **settings).cpu().numpy())
         return np.concatenate(made)
 
     def logits(self, adversarial: np.ndarray, *, eps: float | None = None) -> np.ndarray:
@@ -224,13 +226,14 @@ def _each(
 
 def largest_gradients(target: nn.Module, probe: Probe) -> np.ndarray:
     """float [N]: the largest magnitude of the gradient of cross-entropy by a record's real samples."""
-    largest = [np.empty(0, np.float32)]
+    largest, device = [np.empty(0, np.float32)], device_of(target)
     for first in range(0, len(probe.ecg), _BATCH):
         rows = slice(first, first + _BATCH)
-        ecg, labels, mask = (torch.from_numpy(part[rows]) for part in (probe.ecg, probe.labels, probe.mask))
-        with crafting(target) as forward:
+        parts = (probe.ecg, probe.labels, probe.mask)
+        ecg, labels, mask = (torch.from_numpy(part[rows]).to(device) for part in parts)
+        with crafting(target, device.type) as forward:
             _, gradient = loss_and_gradient(forward, ecg, labels, cross_entropy)
-        largest.append((gradient.abs() * mask).flatten(1).amax(1).numpy())
+        largest.append((gradient.abs() * mask).flatten(1).amax(1).cpu().numpy())
     return np.concatenate(largest)
 
 

@@ -36,7 +36,7 @@ class Source:
     """A network that crafts.
 
     Attributes:
-        name: `run`, or one of GRADIENTS.
+        name: `run` for a network in torch, or one of GRADIENTS.
         model: ecg [B, 1, T] in microvolts to logits [B, C].
         identity: equal where two sources craft the same.
         twin_of: path of the file that it claims to compute; None for a float network.
@@ -73,7 +73,7 @@ def sources_of(
     """Everything that crafts against the subject, and a line to say where its twin could not be built.
 
     Args:
-        subject: a run has one source, itself.
+        subject: a network in torch has one source, itself.
         profile: whose default sources are meant.
         chosen: names from GRADIENTS; files only.
         build: makes a file's twin.
@@ -84,8 +84,8 @@ def sources_of(
         if name not in GRADIENTS:
             raise InputError(f"--gradient {name}: unknown; choose from {', '.join(GRADIENTS)}")
     if not subject.is_file:
-        assert subject.run is not None
-        return (run_source(subject.run),), None
+        assert subject.network is not None
+        return (Source("run", subject.network, subject.sha256),), None
     run = subject.run
     names = tuple(dict.fromkeys(chosen)) if chosen else _at_hand(BY_PROFILE[profile], run)
     if run is None and (needs := [name for name in names if name in ("parent", "mean")]):

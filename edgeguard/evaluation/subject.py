@@ -1,7 +1,10 @@
 """What is evaluated: a torch network or an ONNX file, and the network that attacks on it are crafted with."""
 
-from collections.abc import Callable
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import torch
 from torch import nn
 
 from edgeguard.ecg.dataset import Dataset
+from edgeguard.ecg.record import CLASSES, WINDOW
 from edgeguard.ecg.split import split_from
 from edgeguard.errors import InputError
 from edgeguard.models.run import SPLIT, WEIGHTS, Run, is_run, load_run
@@ -22,7 +26,7 @@ class Subject:
     """A classifier under evaluation.
 
     Attributes:
-        name: path that the user gave.
+        name: path that the user gave, or the name of a network's class.
         logits: (ecg float32 [B, 1, T], microvolts) to float32 [B, C].
         classes: class names in the order of the logits.
         window: samples it takes.
@@ -30,7 +34,8 @@ class Subject:
         data, split: what it was trained on, from its config or metadata; None where unknown.
         weights_sha256: of the run that it is, or that its file says it was exported from; None where unknown.
         sha256: of what is judged, the run's weights or the file.
-        file: the opened file that it is; None for a run.
+        file: the opened file that it is; None for a network in torch.
+        network: the torch network that it is; None for a file.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Subject:
     weights_sha256: str | None
     sha256: str
     file: OnnxModel | None = None
+    network: nn.Module | None = None
 
     @property
     def is_file(self) -> bool:
@@ -50,26 +56,37 @@ class Subject:
         return self.file is not None
 
     def judge(self, ecg: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """int64 [B]: the class of each record of float32 [B, 1, T] microvolts; ties go to the attacker.
-
-        Among equal largest logits it is a wrong class, whichever the device would take: int8 logits do collide.
+        """int64 [B]: the class of each record of float32 [B, 1, T] microvolts, as `named` finds it.
 
         Args:
             labels: int64 [B], true classes.
         """
-        logits = self.logits(ecg)
-        # Written so that a row with a NaN, which no class exceeds, is tied throughout.
-        tied = ~(logits < logits.max(1, keepdims=True))
-        wrong = tied & (np.arange(logits.shape[1]) != labels[:, None])
-        return np.where(wrong.any(1), wrong.argmax(1), labels).astype(np.int64)
+        return named(self.logits(ecg), labels)
 
 
-def open_subject(path: Path, **facts: Any) -> Subject:
-    """A run folder or an ONNX file; the file's run is looked for in the file's folder.
+def named(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """int64 [B]: the class that logits [B, C] stand for; ties go to the attacker.
+
+    Among equal largest logits it is a wrong class, whichever the device would take: int8 logits do collide.
+
+    Args:
+        labels: int64 [B], true classes.
+    """
+    # Written so that a row with a NaN, which no class exceeds, is tied throughout.
+    tied = ~(logits < logits.max(1, keepdims=True))
+    wrong = tied & (np.arange(logits.shape[1]) != labels[:, None])
+    return np.where(wrong.any(1), wrong.argmax(1), labels).astype(np.int64)
+
+
+def open_subject(path: Path | nn.Module, **facts: Any) -> Subject:
+    """A run folder, an ONNX file or a network; the file's run is looked for in the file's folder.
 
     Args:
         facts: threads of ONNX Runtime, and what a foreign file does not say of itself: as in `open_model`.
     """
+    if isinstance(path, nn.Module):
+        known = {name: facts[name] for name in ("classes", "window") if facts.get(name) is not None}
+        return network_subject(path, **known)
     if path.is_dir():
         run = load_run(path)
         config = run.config
@@ -83,6 +100,7 @@ def open_subject(path: Path, **facts: Any) -> Subject:
             config["split"],
             run.weights_sha256,
             run.weights_sha256,
+            network=run.model,
         )
     if not path.is_file():
         raise InputError(f"{path}: neither a run folder nor an ONNX file; check the path")
@@ -104,6 +122,30 @@ def file_subject(file: OnnxModel) -> Subject:
         file.sha256,
         file,
     )
+
+
+def network_subject(network: nn.Module, *, classes: Sequence[str] = CLASSES, window: int = WINDOW) -> Subject:
+    """A network in memory, from ecg [B, 1, T] in microvolts to logits [B, C]; a copy of it, in eval mode, is judged.
+
+    Raises InputError for a network of another shape.
+    """
+    own, name = copy.deepcopy(network).eval(), type(network).__name__
+    logits = _torch_logits(own)
+    try:
+        shape = logits(np.zeros((2, 1, window), np.float32)).shape
+    except (RuntimeError, ValueError, TypeError) as error:
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{name}: fails on ecg [2, 1, {window}] ({line}); give its window, or wrap it") from error
+    if shape != (2, len(classes)):
+        raise InputError(
+            f"{name}: makes {list(shape)} of ecg [2, 1, {window}], [2, {len(classes)}] needed; name its classes"
+        )
+    digest = hashlib.sha256(repr(own).encode())
+    for key, tensor in own.state_dict().items():
+        digest.update(key.encode())
+        digest.update(tensor.cpu().double().numpy().tobytes())
+    identity = digest.hexdigest()
+    return Subject(name, logits, tuple(classes), window, None, None, None, identity, identity, network=own)
 
 
 def parent_run(file: Path, weights_sha256: str | None) -> Run | None:
@@ -149,8 +191,14 @@ def _trained_names(subject: Subject) -> set[str]:
     return {*names.get("train", ()), *names.get("validation", ())}
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where the network's parameters and buffers lie; the processor for one that has none."""
+    tensor = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
+
+
 def _torch_logits(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
-    device = next(model.parameters()).device
+    device = device_of(model)
 
     @torch.no_grad()
     def logits(ecg: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ _WIDTH = 34
 
 
 def evaluation_table(report: dict[str, Any], classes: Sequence[str]) -> str:
-    """The report that `edgeguard evaluate --json` prints, as text."""
+    """The fields of an `EvaluationResult`, as text."""
     rates = [(_name(row), row) for row in report["attacks"]]
     rates += [(f"worst case, {name} alone", rates_of) for name, rates_of in report["by_gradient"].items()]
     rates.append(("worst case", report["worst_case"]))
@@ -21,9 +21,9 @@ def evaluation_table(report: dict[str, Any], classes: Sequence[str]) -> str:
     ]
     if report["checks"]:
         lines += ["", *_checks(report["checks"])]
-    if "compare" in report:
+    if report.get("compare"):
         lines += ["", *_comparison(report["model"], report["compare"])]
-    if "hunt" in report:
+    if report.get("hunt"):
         lines += ["", *_hunt(report["hunt"])]
     for row in report["attacks"]:
         if row["name"] == "clean" or report["profile"] == "paper":

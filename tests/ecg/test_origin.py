@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from edgeguard.cli.options import file_data, trained_on
+from edgeguard.ecg.origin import file_data, trained_on
 
 
 def test_named_data_win_over_the_runs():

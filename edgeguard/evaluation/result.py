@@ -1,0 +1,178 @@
+"""What an evaluation found, typed: the object behind `edgeguard evaluate --json`."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgeguard.evaluation.audit.result import Rate
+from edgeguard.evaluation.masking_check import Check
+from edgeguard.runtime.typed_json import IF_GIVEN, from_json, to_json
+
+SCHEMA = "edgeguard.evaluate/1"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracy and macro F1 on the same records."""
+
+    accuracy: Rate
+    f1: Rate
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One class: recall is its sensitivity, precision its positive predictive value; f1 NaN where it has none."""
+
+    recall: Rate
+    precision: Rate
+    f1: float
+
+
+@dataclass(frozen=True)
+class AttackScores:
+    """What one attack left of a model.
+
+    Attributes:
+        name: `clean`, `pgd`, `sap` or `cw-smooth`.
+        situation: `I` where another network crafted, `II` where its own did; None for clean records.
+        eps_uv, alpha_uv: largest perturbation and step, microvolts.
+        steps, smooth_steps: before smoothing, and on the smoothed perturbation.
+        zero_gradient: share of records at which the loss has no gradient to start from.
+        confusion: rows are true classes, columns predicted ones.
+        classes: by name.
+        gradient: the network that crafted; None for clean records.
+        restart: number of the random start.
+        target: 0 for any wrong class, k for the class k places behind the true one.
+    """
+
+    name: str
+    situation: str | None
+    eps_uv: float
+    alpha_uv: float
+    steps: int
+    smooth_steps: int
+    loss: str
+    kernels: str
+    random_start: bool
+    zero_gradient: Rate | None
+    accuracy: Rate
+    f1: Rate
+    confusion: tuple[tuple[int, ...], ...]
+    classes: dict[str, ClassScores]
+    gradient: str | None = None
+    restart: int = 0
+    target: int = 0
+    schedule: str = "constant"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of shares of the same n records, with Tango's 95 % interval and exact McNemar p.
+
+    Attributes:
+        only_first, only_second: records that one alone has right.
+    """
+
+    difference: float
+    low: float
+    high: float
+    n: int
+    mcnemar_p: float
+    only_first: int
+    only_second: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The model less the other one, under one portfolio; see `edgeguard.evaluation.survival.Survival`.
+
+    Attributes:
+        model: the other one.
+        attacks: scores of the other one.
+        verdict: `survives`, `degraded` or `inconclusive`.
+        margin: largest loss of worst-case accuracy that is accepted, a share of the records.
+        accuracy: worst case of `model` and `other`.
+        table: records that `both_right`, `only_reference` (the other), `only_exported` (the model), `both_wrong`.
+        transfer: worst case of each, by crafting network.
+        needed: records for 80 % power, were the true difference zero.
+        holds: whether the verdict is `survives`.
+    """
+
+    model: str
+    attacks: tuple[AttackScores, ...]
+    verdict: str
+    message: str
+    margin: float
+    n: int
+    accuracy: dict[str, Rate]
+    table: dict[str, int]
+    worst_case: Difference
+    clean: Difference | None
+    transfer: dict[str, dict[str, Rate]]
+    needed: int | None
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """Records within eps that one of two models gets right and the other wrong.
+
+    Attributes:
+        witnesses: the .npz file that holds them.
+    """
+
+    parties: tuple[str, ...]
+    eps_uv: float
+    only_first_right: Rate
+    only_second_right: Rate
+    either: Rate
+    witnesses: str
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Accuracy and F1 of one model, clean and attacked.
+
+    Attributes:
+        model: as it was named.
+        data: source of the records.
+        n: records judged.
+        profile: `paper`, `strict` or `full`.
+        attacks: in the order they were asked for.
+        worst_case: a record counts where every attack left it right.
+        by_gradient: the worst case of each crafting network alone, where there are several.
+        checks: for gradient masking; none where they were not made.
+        compare, hunt: None where they were not asked for.
+        classes: in the order of the confusions.
+        records: which records of the data, one line.
+        notes: what a reader should know, a line each.
+    """
+
+    model: str
+    data: str
+    n: int
+    profile: str
+    attacks: tuple[AttackScores, ...]
+    worst_case: Scores
+    by_gradient: dict[str, Scores] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    compare: Comparison | None = field(default=None, metadata=IF_GIVEN)
+    hunt: Hunt | None = field(default=None, metadata=IF_GIVEN)
+    classes: tuple[str, ...] = ()
+    records: str = ""
+    notes: tuple[str, ...] = ()
+    schema: str = SCHEMA
+
+    @property
+    def accuracy(self) -> Rate | None:
+        """Of clean records; None where they were not judged."""
+        return next((one.accuracy for one in self.attacks if one.name == "clean"), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `edgeguard evaluate --json` prints."""
+        made: dict[str, Any] = to_json(self)
+        return made
+
+    @classmethod
+    def from_json(cls, value: Any) -> "EvaluationResult":
+        """Read that again; InputError where it is something else."""
+        return from_json(cls, value, where=SCHEMA)

@@ -1,0 +1,238 @@
+"""One evaluation, from what was named to figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from edgeguard.attacks.smoothing import KERNELS
+from edgeguard.ecg.arrays import Signals, dataset_of
+from edgeguard.ecg.dataset import Dataset
+from edgeguard.ecg.origin import trained_on
+from edgeguard.ecg.record import SAMPLING_RATE
+from edgeguard.ecg.sources import load_dataset
+from edgeguard.errors import InputError
+from edgeguard.evaluation.comparison import compare_summary, evaluate_both, share_sources
+from edgeguard.evaluation.contender import Contender, check_fit, open_contender, records_for_all
+from edgeguard.evaluation.divergence_hunt import divergence_summary, hunt_records, parties
+from edgeguard.evaluation.divergences import save_divergences
+from edgeguard.evaluation.evaluate import evaluate_contenders, summary
+from edgeguard.evaluation.masking_run import check_contender
+from edgeguard.evaluation.portfolio import Attack, portfolio
+from edgeguard.evaluation.result import EvaluationResult
+from edgeguard.evaluation.subject import Subject
+from edgeguard.models.run import newest_run
+from edgeguard.runtime.telling import Say, log
+from edgeguard.runtime.typed_json import to_json
+
+MARGIN = 0.02
+"""Largest loss of worst-case accuracy that a comparison accepts unless told otherwise."""
+
+Model = str | Path | nn.Module
+"""A run folder, an ONNX file, or a network from ecg [B, 1, T] in microvolts to logits [B, C]."""
+Labels = str | Path | Sequence[str] | Sequence[int] | np.ndarray
+"""A reference CSV of `data`, or of `ecg` a class a record, by name or by place."""
+
+
+def evaluate_model(
+    model: Model | None = None,
+    *,
+    data: str | Path | Dataset | None = None,
+    ecg: Signals | None = None,
+    labels: Labels | None = None,
+    part: str = "test",
+    limit: int | None = None,
+    attacks: Sequence[str] | None = None,
+    profile: str | None = None,
+    losses: Sequence[str] | None = None,
+    gradients: Sequence[str] | None = None,
+    eps: float = 10.0,
+    alpha: float | None = None,
+    steps: int | None = None,
+    smooth_steps: int | None = None,
+    kernels: str = "nest25",
+    mask: str | None = None,
+    source: Model | None = None,
+    compare: Model | None = None,
+    margin: float | None = None,
+    hunt: str | Path | None = None,
+    checks: bool = True,
+    seed: int = 0,
+    threads: int = 1,
+    classes: Sequence[str] | None = None,
+    sampling_rate: float | None = None,
+    window: int | None = None,
+    unit: str | None = None,
+    say: Say = log,
+) -> EvaluationResult:
+    """Accuracy and F1 of a model, clean and under white-box attack, with 95 % intervals.
+
+    A file is judged by ONNX Runtime and attacked through its twin; of a run or a network, that itself. A network is
+    judged as a copy in eval mode, wherever its parameters lie.
+
+    Args:
+        model: what is judged; None: the newest finished run under `runs/`.
+        data: records, as `load_dataset` takes them; None: those that the run was trained on, or the default ones.
+        ecg: records instead of `data`: microvolts [N, T], or N arrays of lengths of their own.
+        labels: of `data`, a reference CSV; of `ecg`, its classes.
+        part: `test`, or `all`: also records seen in training.
+        limit: judge at most so many records, stratified.
+        attacks: any of clean, pgd, sap, cw-smooth; None: the profile's.
+        profile: `paper`, `strict` or `full`; None: `strict` for a file, `paper` for a network and where a setting of
+            the paper's profile is given.
+        losses: any of ce, margin, dlr, rescaled (paper's profile); None: ce.
+        gradients: what crafts on a file: any of twin, twin-pure, parent, mean, none; None: the profile's.
+        eps: largest perturbation, microvolts.
+        alpha, steps, smooth_steps, mask: of the paper's profile, by default 1 microvolt, 20, 40 and `loop` (padding
+            masked in every step; `end`: only in the result).
+        kernels: SAP's smoothing, `nest25` or `zip5`.
+        source: crafts instead of the model itself (situation I).
+        compare: to hold the model against, record by record, on what neither has seen in training.
+        margin: largest loss of worst-case accuracy against `compare` that is accepted, a share of the records.
+        hunt: .npz file to keep records in that one of the two gets right and the other wrong.
+        checks: whether to look for gradient masking, on up to 64 records.
+        seed: of random starts and `limit`.
+        threads: of ONNX Runtime.
+        classes, sampling_rate, window, unit: of a model that does not say; hertz, samples, `uV`, `mV` or `V`.
+        say: receives a line now and then.
+
+    Raises InputError for anything that cannot be, before long work where it can be seen then.
+    """
+    _check_choices(part=part, kernels=kernels, mask=mask or "loop")
+    _check_counts(limit=limit, seed=seed)
+    model, source, compare = (_as_model(one) for one in (model, source, compare))
+    hunt = None if hunt is None else Path(hunt)
+    _check_comparison(compare, margin, hunt)
+    if model is None:
+        model = newest_run()
+        say(f"run: {model}")
+    is_file = isinstance(model, Path) and model.suffix == ".onnx"
+    own = any(value is not None for value in (losses, alpha, steps, smooth_steps, mask))
+    profile = profile or ("strict" if is_file and not own else "paper")
+    alpha, steps = 1.0 if alpha is None else alpha, 20 if steps is None else steps
+    chosen = portfolio(
+        None if attacks is None else tuple(attacks),
+        profile=profile,
+        losses=None if losses is None else tuple(losses),
+        eps=eps,
+        alpha=alpha,
+        steps=steps,
+        smooth_steps=40 if smooth_steps is None else smooth_steps,
+        kernels=kernels,
+        mask_at=mask or "loop",
+    )
+    if window is None and isinstance(ecg, np.ndarray) and ecg.ndim == 2 and isinstance(model, nn.Module):
+        window = ecg.shape[1]
+    facts = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
+    crafting: dict[str, Any] = dict(profile=profile, gradients=gradients, compared=compare is not None)
+    contenders = [open_contender(model, source, chosen, **crafting, threads=threads, **facts)]
+    if compare is not None:
+        contenders.append(open_contender(compare, source, chosen, **crafting))
+    if gradients is not None and not any(one.crafting.is_file for one in contenders):
+        crafter = contenders[0].crafting.name
+        raise InputError(f"--gradient {','.join(gradients)}: {crafter} is a run and crafts on itself; leave it out")
+    # An unfair comparison is refused here, before the records are read.
+    if compare is not None:
+        share_sources(contenders)
+    hunters = parties(contenders) if hunt else None
+    notes = _notes(contenders, chosen, alpha=alpha, steps=steps)
+    for note in notes:
+        say(note)
+    dataset = _records(contenders[0].subject, data, ecg, labels, sampling_rate)
+    check_fit(contenders, dataset)
+    index, which = records_for_all(contenders, dataset, part=part, limit=limit, seed=seed)
+    say(f"data: {dataset.source}, {which}")
+    judge_all = evaluate_contenders if compare is None else evaluate_both
+    results = judge_all(contenders, dataset, index, chosen, seed=seed)
+    report: dict[str, Any] = {
+        "model": contenders[0].subject.name,
+        "data": dataset.source,
+        "n": len(index),
+        "profile": profile,
+        **summary(results[0]),
+        "checks": check_contender(contenders[0], dataset, index, chosen, seed=seed) if checks else [],
+        "classes": dataset.classes,
+        "records": which,
+        "notes": notes,
+    }
+    if compare is not None:
+        compared = compare_summary(results, margin=MARGIN if margin is None else margin, seed=seed)
+        report["compare"] = {"model": contenders[1].subject.name, **compared}
+    if hunt and hunters:
+        found = hunt_records(*hunters, dataset, index, chosen)
+        save_divergences(found, hunt, classes=dataset.classes, sampling_rate=dataset.sampling_rate)
+        report["hunt"] = {**divergence_summary(found), "witnesses": str(hunt)}
+    return EvaluationResult.from_json(to_json(report))
+
+
+def _records(
+    subject: Subject,
+    data: str | Path | Dataset | None,
+    ecg: Signals | None,
+    labels: Labels | None,
+    sampling_rate: float | None,
+) -> Dataset:
+    """What `data` or `ecg` name, in windows; by default what the subject's run was trained on."""
+    if ecg is not None:
+        if data is not None:
+            raise InputError("data and ecg: give one of the two")
+        if labels is None or isinstance(labels, str | Path):
+            raise InputError("labels: the classes of ecg are needed, one a record")
+        rate = subject.file.sampling_rate if subject.file else sampling_rate or SAMPLING_RATE
+        return dataset_of(ecg, labels, window=subject.window, classes=subject.classes, sampling_rate=rate)
+    if isinstance(data, Dataset):
+        return data
+    if not (labels is None or isinstance(labels, str | Path)):
+        raise InputError("labels: of data a reference CSV is needed; arrays of labels go with ecg")
+    options = subject.run.config["options"] if subject.run else {}
+    spec, reference = trained_on(options, None if data is None else str(data), None if labels is None else Path(labels))
+    return load_dataset(spec, labels=reference)
+
+
+def _notes(contenders: Sequence[Contender], attacks: Sequence[Attack], *, alpha: float, steps: int) -> list[str]:
+    """What is not as it was asked for, and attacks that fall short of their budget."""
+    notes = dict.fromkeys(one.note for one in contenders if one.note)
+    short = dict.fromkeys(
+        f"{attack.name}: {steps} steps of {alpha:g} uV cannot reach eps {attack.eps:g} uV; "
+        "add steps or a larger --alpha"
+        for attack in attacks
+        if attack.reach < attack.eps
+    )
+    return [*notes, *short]
+
+
+def _as_model(model: Model | None) -> Path | nn.Module | None:
+    return Path(model) if isinstance(model, str) else model
+
+
+def _check_choices(*, part: str, kernels: str, mask: str) -> None:
+    for option, value, known in (
+        ("split", part, ("test", "all")),
+        ("kernels", kernels, KERNELS),
+        ("mask", mask, ("loop", "end")),
+    ):
+        if value not in known:
+            raise InputError(f"--{option} {value}: choose {' or '.join(known)}")
+
+
+def _check_counts(*, limit: int | None, seed: int) -> None:
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit {limit}: at least 1 needed")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: at least 0 needed")
+
+
+def _check_comparison(compare: Path | nn.Module | None, margin: float | None, hunt: Path | None) -> None:
+    """Refuse what cannot be, before anything is opened."""
+    if compare is None:
+        for option, value in (("margin", None if margin is None else f"{100 * margin:g}"), ("hunt", hunt)):
+            if value is not None:
+                raise InputError(f"--{option} {value}: nothing to compare with; add --compare OTHER or leave it out")
+    if margin is not None and not 0 < margin < 1:
+        raise InputError(f"--margin {100 * margin:g}: above 0 and below 100 points needed")
+    if hunt is not None:
+        folder = next(parent for parent in hunt.absolute().parents if parent.exists())
+        if hunt.suffix != ".npz" or hunt.is_dir() or not folder.is_dir():
+            raise InputError(f"--hunt {hunt}: no place for a file of that name; give one that ends in .npz")

@@ -44,6 +44,7 @@ WITHOUT_TORCH = (
     "evaluation.query_comparison",
     "evaluation.transfer",
     "report.black_box",
+    "report.run_attack",
     "cli",
 )
 

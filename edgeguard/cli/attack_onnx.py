@@ -1,33 +1,20 @@
 """edgeguard attack-onnx."""
 
 import os
-import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, model_options, open_file
+from edgeguard.cli.options import data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
-from edgeguard.ecg.origin import file_data
-from edgeguard.errors import InputError
-
-if TYPE_CHECKING:
-    from edgeguard.attacks.campaign import Campaign, Tasks
-    from edgeguard.attacks.walk import Attack
-    from edgeguard.ecg.dataset import Dataset
-    from edgeguard.runtime.session import OnnxModel
-
-STATE = "state.npz"
-"""Answers of an interrupted attack, in its folder."""
 
 
 @click.command("attack-onnx")
 @click.argument("model", metavar="[FILE.onnx]", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--attack",
-    "name",
     type=click.Choice(["smooth-geo", "rays-sap", "boundary", "hopskipjump"]),
     default="smooth-geo",
     show_default=True,
@@ -97,13 +84,7 @@ STATE = "state.npz"
 @json_option
 def command(
     model: Path | None,
-    name: str,
-    smoothing: int | None,
-    high_hz: float | None,
-    compare: Path | None,
-    transfer: tuple[Path, ...],
-    white_box: bool,
-    out: Path,
+    classes: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -111,115 +92,25 @@ def command(
 
     Works on any single-lead ECG classifier: what its file does not say is given by options.
     """
-    from edgeguard.attacks.catalogue import make_attack
-    from edgeguard.report.black_box import report_table, write_comparison, write_report
+    from edgeguard.report.run_attack import attack_model
 
-    if white_box and name != "rays-sap":
-        raise InputError(f"--white-box: {name} makes L2 small, not eps; add --attack rays-sap")
-    attack = make_attack(name, smoothing=smoothing, high_hz=high_hz)
-    facts = {key: options.pop(key) for key in ("threads", "sampling_rate", "window", "unit", "classes")}
-    opened = open_file(model, **facts)
-    others = [open_file(path, **facts) for path in (*((compare,) if compare else ()), *transfer)]
-    for other in others:
-        if other.classes != opened.classes:
-            theirs, ours = ",".join(other.classes), ",".join(opened.classes)
-            raise InputError(f"{other.path}: its classes are {theirs}, not {ours}; name a file of the same classes")
-    dataset, tasks = _tasks(opened, **options)
-    campaign, seconds = _run(opened, dataset, tasks, attack, out, **options)
-    result = write_report(campaign, out, seconds=seconds)
+    found = attack_model(model, classes=listed(classes) or None, say=say, **options)
+    result = found.to_json()
+    emit("attack-onnx", result, partial(_table, result), as_json=as_json)
+
+
+def _table(result: dict[str, Any]) -> str:
+    from edgeguard.report.black_box import report_table
+
     lines = [report_table(result)]
-    if white_box:
-        result["white_box"] = _against_white_box(campaign)
+    if "white_box" in result:
         lines += ["", _white_box_line(result["white_box"])]
-    if compare:
-        other = others.pop(0)
-        second, took = _run(other, dataset, tasks, attack, out / "compared", **options)
-        result["compared"] = write_report(second, out / "compared", seconds=took)
-        result["comparison"] = write_comparison(campaign, second, out)
-        lines += ["", f"--- {other.path}", report_table(result["compared"]), "", result["comparison"]["sentence"]]
-    if others:
-        result["transfer"] = _transferred(campaign, others)
+    if "compared" in result:
+        other = result["compared"]
+        lines += ["", f"--- {other['model']}", report_table(other), "", result["comparison"]["sentence"]]
+    if "transfer" in result:
         lines += ["", _transfer_table(result["transfer"])]
-    emit("attack-onnx", result, partial("\n".join, lines), as_json=as_json)
-
-
-def _tasks(
-    file: "OnnxModel",
-    *,
-    data: str | None,
-    labels: Path | None,
-    part: str,
-    samples: int,
-    pairs: int | None,
-    target: str | None,
-    seed: int,
-    **_: Any,
-) -> tuple["Dataset", "Tasks"]:
-    """The records to attack, and what each is to be turned into."""
-    from edgeguard.attacks.campaign import Tasks, choose_records, load_windows, targets_of
-    from edgeguard.evaluation.transfer import choose_pairs
-
-    if pairs and target:
-        raise InputError("--target: --pairs turns records into every class; leave one of the two out")
-    data, labels = file_data(file.path, data, labels)
-    dataset = load_windows(file, data, labels=labels, seed=seed)
-    if not pairs:
-        records, origin = choose_records(file, dataset, part=part, samples=samples, seed=seed)
-        say(f"records: {len(records)} of {origin}")
-        return dataset, Tasks(records, targets_of(file, target, len(records)))
-    pool, origin = choose_records(file, dataset, part=part, samples=len(dataset), seed=seed)
-    chosen = choose_pairs(file, dataset, pool, count=pairs, seed=seed)
-    say(f"pairs: {len(chosen)} of {origin}")
-    return dataset, Tasks(chosen.originals, chosen.targets, chosen.starts(dataset))
-
-
-def _run(
-    file: "OnnxModel",
-    dataset: "Dataset",
-    tasks: "Tasks",
-    attack: "Attack",
-    out: Path,
-    *,
-    queries: int,
-    seed: int,
-    workers: int,
-    **_: Any,
-) -> tuple["Campaign", float]:
-    """(what the attack on one file found, seconds)."""
-    from tqdm import tqdm
-
-    from edgeguard.attacks.campaign import attack_file
-
-    state = out / STATE
-    if state.exists():
-        say(f"going on from {state}")
-    started = time.perf_counter()
-    total = len(tasks.records) * queries
-    with tqdm(total=total, desc=file.path.name, unit="query", disable=None, leave=False) as bar:
-        campaign = attack_file(
-            file,
-            dataset,
-            tasks,
-            attack=attack,
-            queries=queries,
-            seed=seed,
-            workers=workers,
-            state=state,
-            progress=bar.update,
-        )
-    return campaign, time.perf_counter() - started
-
-
-def _against_white_box(campaign: "Campaign") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from tqdm import tqdm
-
-    from edgeguard.evaluation.against_white_box import against_white_box
-
-    with tqdm(total=len(campaign.traces), desc="white box", unit="record", disable=None, leave=False) as bar:
-        compared = against_white_box(campaign, progress=bar.update)
-    return {**compared, "check": asdict(compared["check"])}
+    return "\n".join(lines)
 
 
 def _white_box_line(compared: dict[str, Any]) -> str:
@@ -230,18 +121,6 @@ def _white_box_line(compared: dict[str, Any]) -> str:
         f"(quartiles {ratio['low_quartile']:.2f} to {ratio['high_quartile']:.2f}, n = {compared['n']})\n"
         f"           {alarm}{check['message']}"
     )
-
-
-def _transferred(campaign: "Campaign", others: list["OnnxModel"]) -> list[dict[str, Any]]:
-    """What the file attacked and the others make of the records that fooled it."""
-    from edgeguard.attacks.campaign import witnesses_of
-    from edgeguard.evaluation.transfer import judge_transfer, transfer_summary
-
-    found = witnesses_of(campaign)
-    originals, adversarial = found.original[:, None], found.adversarial[:, None]
-    files = [campaign.model, *others]
-    judged = judge_transfer(campaign.model, originals, adversarial, found.labels, files)
-    return transfer_summary(judged, victim_sha256=campaign.model.sha256)
 
 
 def _transfer_table(rows: list[dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ from edgeguard.attacks.campaign import Campaign, witnesses_of
 from edgeguard.attacks.witnesses import save_witnesses
 from edgeguard.evaluation.perturbation import Perturbation, perturbation, summarise
 from edgeguard.evaluation.query_comparison import compare_traces
+from edgeguard.report.attack_result import SCHEMA
 from edgeguard.report.comparison_figure import draw_comparison
 from edgeguard.report.figures import AttackedRecord
 from edgeguard.report.masking_meter import draw_meter, meter_table
@@ -28,16 +29,14 @@ def write_report(campaign: Campaign, out: Path, *, seconds: float) -> dict[str, 
     title = f"{campaign.attack.name} attack on {model.path.name}"
     files = {"witnesses": out / "witnesses.npz", "figure": out / "curve.png"}
     save_witnesses(files["witnesses"], witnesses_of(campaign))
-    perturbations = _perturbations(campaign)
-    labels = campaign.labels[list(campaign.found.traces)]
     draw_query_curve(
         campaign.traces,
         campaign.budget,
         files["figure"],
         title=title,
-        labels=labels,
+        labels=_attacked_labels(campaign),
         classes=model.classes,
-        perturbations=perturbations,
+        perturbations=_perturbations(campaign),
         first=norm,
     )
     worst = worst_record(campaign.found.traces, norm=norm)
@@ -48,7 +47,20 @@ def write_report(campaign: Campaign, out: Path, *, seconds: float) -> dict[str, 
     if meter.verdict() is not None:
         files["meter"] = out / "masking.png"
         draw_meter(meter.table(), files["meter"], title=title, step_uv=model.input_step_uv)
-    result = {
+    result = {**figures(campaign, seconds=seconds), **{name: str(path) for name, path in files.items()}}
+    write_json(out / "result.json", result)
+    return result
+
+
+def figures(campaign: Campaign, *, seconds: float) -> dict[str, Any]:
+    """What an attack found, JSON-ready.
+
+    Args:
+        seconds: that it took.
+    """
+    model, meter = campaign.model, campaign.found.meter
+    return {
+        "schema": SCHEMA,
         "model": str(model.path),
         "model_sha256": model.sha256,
         "attack": campaign.attack.name,
@@ -62,14 +74,13 @@ def write_report(campaign: Campaign, out: Path, *, seconds: float) -> dict[str, 
         "queries_made": int(campaign.found.ledger.sum()),
         "seconds": seconds,
         "ended": dict(Counter(trace.ended for trace in campaign.traces)),
-        "curve": query_curve(campaign.traces, campaign.budget, labels=labels, classes=model.classes),
-        "perturbation": summarise(perturbations),
+        "curve": query_curve(
+            campaign.traces, campaign.budget, labels=_attacked_labels(campaign), classes=model.classes
+        ),
+        "perturbation": summarise(_perturbations(campaign)),
         "masking": {"verdict": meter.verdict(), "table": meter.table(), "input_step_uv": model.input_step_uv},
         "findings": findings(campaign),
-        **{name: str(path) for name, path in files.items()},
     }
-    write_json(out / "result.json", result)
-    return result
 
 
 def findings(campaign: Campaign) -> list[str]:
@@ -111,8 +122,8 @@ def report_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_comparison(first: Campaign, second: Campaign, out: Path) -> dict[str, Any]:
-    """The second file against the first under the same attack; writes comparison.png.
+def write_comparison(first: Campaign, second: Campaign, out: Path | None) -> dict[str, Any]:
+    """The second file against the first under the same attack; writes comparison.png where a folder is given.
 
     Raises InputError when the file cannot be written.
     """
@@ -128,9 +139,16 @@ def write_comparison(first: Campaign, second: Campaign, out: Path) -> dict[str, 
     blind = [one.model.path.name for one in (first, second) if (one.found.meter.verdict() or {}).get("masked")]
     if blind:
         compared["sentence"] += f"; but MASKED on {' and '.join(blind)}: the difference is the attack's, not the file's"
+    if out is None:
+        return compared
     figure = out / "comparison.png"
     draw_comparison(compared, first.found.traces, second.found.traces, figure)
     return {**compared, "figure": str(figure)}
+
+
+def _attacked_labels(campaign: Campaign) -> np.ndarray:
+    """int64: true classes of the records that were attacked."""
+    return campaign.labels[list(campaign.found.traces)]
 
 
 def _nearest(campaign: Campaign, row: int) -> np.ndarray | None:

@@ -252,7 +252,7 @@ class Abstention:
         threshold: of the largest probability, chosen on records that are not judged here where there are any.
         target: accuracy of what is answered that it was chosen for.
         coverage, accuracy: share answered, and share of those right, clean.
-        attacked_coverage, attacked_accuracy: the same in the worst case at the first budget; None in `quick`.
+        attacked_coverage, attacked_accuracy: the same in the worst case at the first budget; None where nothing attacked.
     """
 
     threshold: float
@@ -271,12 +271,14 @@ class Confidence:
         expected_error: expected calibration error, mean |confidence - accuracy| over equally filled bins (Naeini et al.
             2015), with a bootstrap interval.
         temperature: that would make the negative log-likelihood least on the calibration records.
+        chosen_on: which records chose temperature and threshold, for people.
     """
 
     expected_error: Rate
     temperature: float
     bins: tuple[ConfidenceBin, ...]
     abstention: Abstention | None
+    chosen_on: str = ""
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,7 @@ class Abstention:
         threshold: of the largest probability, chosen on records that are not judged here where there are any.
         target: accuracy of what is answered that it was chosen for.
         coverage, accuracy: share answered, and share of those right, clean.
-        attacked_coverage, attacked_accuracy: the same in the worst case at the first budget; None where nothing attacked.
+        attacked_coverage, attacked_accuracy: the same in the worst case at the first budget; None without an attack.
     """
 
     threshold: float

@@ -10,6 +10,7 @@ A result appears by one rename, when all of it is there, and is never changed ag
 import json
 import os
 import shutil
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,18 @@ class Store:
     def is_done(self, job: Job | Task) -> bool:
         """Whether a job's result is there."""
         return (self.path(job) / RECORD).is_file()
+
+    def appears(self, key: str, *, seconds: float = 90) -> bool:
+        """Whether the result of a key that another machine has finished is there, or comes to be seen within a while.
+
+        A network file system may show a folder as it was a minute ago.
+        """
+        end = time.monotonic() + seconds
+        while not (self.path_of(key) / RECORD).is_file():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.5)
+        return True
 
     def partial(self, job: Job | Task) -> Path:
         """The folder of the attempts at an unfinished job."""

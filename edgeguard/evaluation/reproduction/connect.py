@@ -1,0 +1,133 @@
+"""A dask client, of a running scheduler or of processes started for the purpose; distributed is imported only here."""
+
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.errors import InputError
+from edgeguard.evaluation.reproduction.graph import Job, Plan
+from edgeguard.evaluation.reproduction.interrupts import held_back
+
+if TYPE_CHECKING:
+    from distributed import Client, SpecCluster
+
+_ANSWER = 10
+"""Seconds that a scheduler has to answer."""
+_NEVER = 1_000_000
+_SILENT = logging.CRITICAL + 1
+"""What a user has to know of dask's messages is said by the client, a line each."""
+
+
+@contextmanager
+def connect(address: str | None, *, workers: int, gpus: int, todo: Plan) -> Iterator["Client"]:
+    """A client of the scheduler at an address, or of so many processes here; these end with the block.
+
+    Raises InputError where dask.distributed is missing, the scheduler does not answer, or no process here would have
+    what one of the jobs to run asks for.
+    """
+    try:
+        from distributed.utils import silence_logging_cmgr
+    except ImportError as error:
+        raise InputError("dask.distributed is not installed; pip install 'edgeguard[cluster]'") from error
+    with silence_logging_cmgr(_SILENT):
+        if address is not None:
+            with _scheduler(address) as client:
+                yield client
+        else:
+            with _processes(workers, gpus, todo) as client:
+                yield client
+
+
+def offers(client: "Client", job: Job) -> bool:
+    """Whether a worker that has joined has what a job asks for."""
+    known = client.scheduler_info()["workers"].values()
+    return _any_has((worker["resources"] for worker in known), job)
+
+
+def _any_has(offered: Iterable[Mapping[str, float]], job: Job) -> bool:
+    return any(all(have.get(name, 0) >= amount for name, amount in job.resources.items()) for have in offered)
+
+
+@contextmanager
+def _scheduler(address: str) -> Iterator["Client"]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=_ANSWER)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{address}: no dask scheduler answers; start one with `dask scheduler`") from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _processes(workers: int, gpus: int, todo: Plan) -> Iterator["Client"]:
+    from distributed import Client
+
+    if workers < 1 or not 0 <= gpus <= workers:
+        raise InputError(f"{workers} workers with {gpus} GPUs: at least one worker needed, and one for each GPU")
+    offered = [{"GPU": 1.0} if number < gpus else {} for number in range(workers)]
+    for job in todo.to_run:
+        if not _any_has(offered, job):
+            raise InputError(f"{job.name} needs {dict(job.resources)}, which no process of this cluster has")
+    with tempfile.TemporaryDirectory(prefix="edgeguard-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
+        # The workers must not hear Ctrl-C themselves, as all that a terminal runs would.
+        with held_back():
+            cluster = stack.enter_context(_cluster(offered, folder))
+        yield stack.enter_context(Client(cluster))
+
+
+@contextmanager
+def _cluster(offered: list[dict[str, float]], folder: str) -> Iterator["SpecCluster"]:
+    cluster = _start(offered, folder)
+    try:
+        yield cluster
+    except BaseException:
+        # A thread at work cannot be asked to stop. What it has written is taken over by the next call.
+        _kill(cluster)
+        raise
+    finally:
+        with held_back():
+            cluster.close()
+
+
+def _start(offered: list[dict[str, float]], folder: str) -> "SpecCluster":
+    import dask
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    environ = "distributed.nanny.pre-spawn-environ"
+    settings = {
+        # The client counts deaths itself, and does not blame a job that only waited for its turn on a worker that died.
+        "distributed.scheduler.allowed-failures": _NEVER,
+        # The bars of several jobs would run into each other.
+        environ: {**dask.config.get(environ), "TQDM_DISABLE": "1"},
+    }
+    common = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": None}
+    own = {**common, "nthreads": 1, "memory_limit": None, "local_directory": folder, "silence_logs": _SILENT}
+
+    def nanny(number: int) -> dict[str, Any]:
+        gpu = {"CUDA_VISIBLE_DEVICES": str(number)} if "GPU" in offered[number] else {}
+        return {"cls": Nanny, "options": {**own, "resources": offered[number], "env": gpu}}
+
+    try:
+        with dask.config.set(settings):
+            return SpecCluster(
+                scheduler={"cls": Scheduler, "options": {**common, "port": 0}},
+                workers={number: nanny(number) for number in range(len(offered))},
+                silence_logs=_SILENT,
+            )
+    except RuntimeError as error:
+        raise InputError(
+            f"the {len(offered)} processes of the cluster do not start ({error}); ask for fewer"
+        ) from error
+
+
+def _kill(cluster: "SpecCluster") -> None:
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        with suppress(ProcessLookupError, TypeError):
+            os.kill(nanny.pid, signal.SIGKILL)

@@ -2,7 +2,7 @@
 
 from edgeguard.evaluation.audit.result import Audit, Picture
 from edgeguard.report.page import chart, words
-from edgeguard.report.page.ecg_strip import lanes_of, most_telling, strip
+from edgeguard.report.page.ecg_strip import COARSE, lanes_of, most_telling, strip
 from edgeguard.report.page.parts import Figure, Folded, Legend, Note, Section
 from edgeguard.report.page.robustness import ATTACKS
 from edgeguard.report.paper import GAIN, SPEED
@@ -48,7 +48,7 @@ def _figure(audit: Audit, picture: Picture, key: str) -> Figure:
 
 def _whole(audit: Audit, picture: Picture, key: str) -> Figure:
     seconds = words.number(picture.length / picture.sampling_rate)
-    content = strip(picture, picture.left, picture.length)
+    content = strip(picture, picture.left, picture.length, columns=COARSE)
     title = f"Record {picture.record}, all {seconds} s"
     return Figure(key, title, "Five seconds a panel, in order, as above.", content, wide=True)
 
@@ -69,7 +69,7 @@ def _legend(heaviest: float | None) -> tuple[Legend, ...]:
     traces = (
         Legend(chart.block("squares"), f"{SPEED:g} mm/s, {GAIN:g} mm/mV"),
         Legend(chart.stroke("trace before"), "original"),
-        Legend(chart.stroke("trace after"), "attacked, and perturbation"),
+        Legend(chart.stroke("trace after"), "attacked"),
     )
     if heaviest is None:
         return traces

@@ -86,11 +86,19 @@ def _facts(audit: Audit) -> tuple[tuple[str, str], ...]:
     return (
         ("File", f"sha256 {model.sha256[:12]}, {words.size(model.bytes)}"),
         ("Network", kind),
-        ("Held against", model.compared_with or "nothing: no float form was at hand"),
+        ("Held against", _compared(model.compared_with)),
         ("Records", f"{data.n:,} of {data.source}"),
         ("Audit", f"{audit.size} size, {audit.profile} attacks"),
         ("Date", audit.provenance.date[:10]),
     )
+
+
+def _compared(with_: str | None) -> str:
+    """`fp32 FILE`, `torch RUN`."""
+    if with_ is None:
+        return "nothing: no float form was at hand"
+    kind, _, path = with_.partition(" ")
+    return f"{kind} {file_name(path)}" if path else with_
 
 
 def _tiles(audit: Audit) -> tuple[Tile | None, ...]:

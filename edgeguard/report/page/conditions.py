@@ -31,7 +31,7 @@ def conditions(audit: Audit) -> Section:
                 Note(
                     "A condition with an interval holds where the whole interval keeps to the bar, and fails where "
                     "none of it does; else it is undecided. One that fails makes the verdict degraded. Else one that "
-                    "is undecided makes it inconclusive; in the quick size, which decides nothing, it is screened then. "
+                    "is undecided makes it inconclusive, or in the quick size, which decides nothing, screened. "
                     "Else the file survives. What has no bar is told and decides nothing."
                 ),
             ),

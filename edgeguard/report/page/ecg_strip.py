@@ -6,6 +6,7 @@ there is not. Under the paper of each lie the perturbation, magnified, and the w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from markupsafe import Markup
@@ -22,8 +23,8 @@ _GAP, _PERTURBATION, _WEIGHT, _TIME = 2.5, 16.0, 6.5, 5.0
 """Millimetres: between paper and lanes, of the lanes, and of the seconds below."""
 _UNITS = 50
 """Whole-numbered units of a path to a millimetre, 2 microvolts each on the paper."""
-_COLUMNS = 4
-"""Columns to a millimetre, of which least and most are drawn."""
+FINE, COARSE = 4, 2
+"""Columns to a millimetre, of which least and most are drawn: for a part that is looked into, and for whole records."""
 _WEIGHTS = 2
 """Bars of weight to a millimetre."""
 
@@ -62,11 +63,48 @@ class Lanes:
         return (_PERTURBATION / 2 / self.bound) / (GAIN / 1000)
 
 
-def strip(picture: Picture, start: int, count: int) -> Markup:
-    """`count` samples from the sample `start` of the window on, all of them real."""
+@dataclass(frozen=True)
+class _Lane:
+    """A part of a panel with a scale of its own: `low` to `high` over `height` millimetres from `top` on."""
+
+    top: float
+    width: float
+    height: float
+    low: float
+    high: float
+    columns: int
+
+    def ground(self) -> Markup:
+        return svg.element("rect", y=self.top, width=self.width, height=self.height, class_="lane")
+
+    def trace(self, values: np.ndarray, kind: str) -> Markup:
+        """A line, cut off at the lane's edges."""
+        places = extremes(values, max(1, round(self.width * self.columns)))
+        xs = np.rint(places / len(values) * self.width * _UNITS)
+        ys = np.rint((self.high - values[places]) / (self.high - self.low) * self.height * _UNITS)
+        path = svg.element("path", d=svg.compact_path(xs, ys), class_=kind)
+        return self._within(path, self.width * _UNITS, self.height * _UNITS)
+
+    def weights(self, bars: np.ndarray, kind: str) -> Markup:
+        """Bars side by side, not below zero."""
+        foot = round(self.height * 10)
+        heights = np.rint(bars / self.high * foot).astype(int) if self.high > 0 else np.zeros(len(bars), int)
+        corners = "".join(f"V{foot - height}h{len(list(run))}" for height, run in groupby(heights.tolist()))
+        return self._within(svg.element("path", d=f"M0 {foot}{corners}V{foot}Z", class_=kind), len(bars), foot)
+
+    def _within(self, path: Markup, width: float, height: float) -> Markup:
+        box = f"0 0 {svg.short(width)} {svg.short(height)}"
+        place = {"y": self.top, "width": self.width, "height": self.height}
+        return svg.element("svg", path, viewBox=box, preserveAspectRatio="none", **place)
+
+
+def strip(picture: Picture, start: int, count: int, *, columns: int = FINE) -> Markup:
+    """`count` samples from the sample `start` of the window on, all of them real; `columns` of a millimetre."""
     lanes = lanes_of(picture, start, count)
     step = round(PANEL_SECONDS * picture.sampling_rate)
-    panels = [_panel(picture, lanes, at, min(step, start + count - at)) for at in range(start, start + count, step)]
+    panels = [
+        _panel(picture, lanes, at, min(step, start + count - at), columns) for at in range(start, start + count, step)
+    ]
     return svg.element(
         "div", _gutter(lanes), *panels, class_="strip", role="img", aria_label=_says(picture, start, count)
     )
@@ -102,28 +140,28 @@ def most_telling(picture: Picture, seconds: float) -> tuple[int, int]:
     return picture.left + best, count
 
 
-def _panel(picture: Picture, lanes: Lanes, start: int, count: int) -> Markup:
+def _panel(picture: Picture, lanes: Lanes, start: int, count: int, columns: int) -> Markup:
     part = slice(start, start + count)
     width = count / picture.sampling_rate * SPEED
     top = lanes.paper + _GAP
     middle = top + _PERTURBATION / 2
     rise = lanes.eps / lanes.bound * _PERTURBATION / 2
+    paper = _Lane(0, width, lanes.paper, lanes.low, lanes.high, columns)
+    beneath = _Lane(top, width, _PERTURBATION, -lanes.bound, lanes.bound, columns)
     parts = [
         _grid(width, lanes.paper),
-        _trace(picture.ecg[part] / 1000, lanes.low, lanes.high, 0, width, lanes.paper, "trace before"),
-        _trace(picture.adversarial[part] / 1000, lanes.low, lanes.high, 0, width, lanes.paper, "trace after"),
-        svg.element("rect", y=top, width=width, height=_PERTURBATION, class_="lane"),
+        paper.trace(picture.adversarial[part] / 1000, "trace after"),
+        paper.trace(picture.ecg[part] / 1000, "trace before"),
+        beneath.ground(),
         *(svg.element("line", x1=0, y1=y, x2=width, y2=y, class_="eps") for y in (middle - rise, middle + rise)),
         svg.element("line", x1=0, y1=middle, x2=width, y2=middle, class_="zero"),
-        _trace(_difference(picture)[part], -lanes.bound, lanes.bound, top, width, _PERTURBATION, "trace after"),
+        beneath.trace(_difference(picture)[part], "trace difference"),
     ]
     y = top + _PERTURBATION + 1
     if lanes.heaviest is not None:
         for weight, kind in zip(_weights(picture), ("weight before", "weight after"), strict=True):
-            parts += [
-                svg.element("rect", y=y, width=width, height=_WEIGHT, class_="lane"),
-                _weight_area(_bars(weight[part], picture.sampling_rate), lanes.heaviest, y, width, kind),
-            ]
+            lane = _Lane(y, width, _WEIGHT, 0, lanes.heaviest, columns)
+            parts += [lane.ground(), lane.weights(_bars(weight[part], picture.sampling_rate), kind)]
             y += _WEIGHT + 1
     parts += _seconds(picture, start, count, lanes.height - 1.2)
     return svg.drawing(width, lanes.height, *parts, unit="mm", class_="panel")
@@ -161,23 +199,6 @@ def _grid(width: float, height: float) -> Markup:
                               (f"M{svg.short(width / 2)} 0v{svg.short(height)}", width)):  # fmt: skip
             parts.append(svg.element("path", d=data, stroke_width=breadth, class_=kind, **dashes))
     return svg.group(*parts)
-
-
-def _trace(values: np.ndarray, low: float, high: float, y: float, width: float, height: float, kind: str) -> Markup:
-    """A line in a lane of its own, cut off at its edges."""
-    places = extremes(values, max(1, round(width * _COLUMNS)))
-    xs = np.rint(places / len(values) * width * _UNITS)
-    ys = np.rint((high - values[places]) / (high - low) * height * _UNITS)
-    path = svg.element("path", d=svg.compact_path(xs, ys), class_=kind)
-    box = f"0 0 {svg.short(width * _UNITS)} {svg.short(height * _UNITS)}"
-    return svg.element("svg", path, y=y, width=width, height=height, viewBox=box, preserveAspectRatio="none")
-
-
-def _weight_area(bars: np.ndarray, heaviest: float, y: float, width: float, kind: str) -> Markup:
-    heights = bars / heaviest * _WEIGHT if heaviest > 0 else np.zeros(len(bars))
-    step, bottom = width / len(bars), y + _WEIGHT
-    corners = "".join(f"V{svg.short(bottom - h)}h{svg.short(step)}" for h in heights.tolist())
-    return svg.element("path", d=f"M0 {svg.short(bottom)}{corners}V{svg.short(bottom)}Z", class_=kind)
 
 
 def _seconds(picture: Picture, start: int, count: int, y: float) -> Sequence[Markup]:

@@ -32,12 +32,13 @@ def groups(audit: Audit) -> Section:
         body.append(Note("The records were not divided into bands of signal-to-noise ratio.", missing=True))
     shown, others = _confusions(audit)
     if shown:
-        body.append(_side_by_side(shown))
+        body.append(_side_by_side("confusions", "Confusions", shown))
     captions = (("Sensitivity by class", classes), ("Share right by signal-to-noise ratio", bands))
-    if tables := tuple(_table(caption, found) for caption, found in captions if found):
-        body.append(Folded("The same in numbers", tables))
+    if numbers := tuple(_table(caption, found) for caption, found in captions if found):
+        body.append(Folded("The same in numbers", numbers))
     if others:
-        body.append(Folded(words.plural(len(others), "further confusion table"), others))
+        more = _side_by_side("more-confusions", "Further confusions", others)
+        body.append(Folded(words.plural(len(others), "further confusion table"), (more,)))
     return Section("classes", "Classes and signal quality", "Classes", _lead(classes), tuple(body))
 
 
@@ -53,9 +54,9 @@ def _lead(found: Sequence[Group]) -> str:
     if not found:
         return "Nothing is known of single classes."
     first = found[0]
-    told = [f"{words.rate(first.clean)} clean"]
+    told = [f"{words.rate(first.clean, n=False)} clean"]
     told += [f"{words.rate(first.attacked[key], n=False)} at {words.eps(words.radius(key))}" for key in _keys([first])]
-    return f"Sensitivity to {first.name}: {words.listed(told)}."
+    return f"Sensitivity to {first.name}, n = {first.n:,}: {words.listed(told)}, in the worst case over all attacks."
 
 
 def _keys(found: Sequence[Group]) -> list[str]:
@@ -130,10 +131,10 @@ def _confusions(audit: Audit) -> tuple[tuple[Table, ...], tuple[Table, ...]]:
     return tuple(_confusion(s, audit) for s in shown), tuple(_confusion(s, audit) for s in others)
 
 
-def _side_by_side(tables: tuple[Table, ...]) -> Figure:
+def _side_by_side(key: str, title: str, tables: tuple[Table, ...]) -> Figure:
     return Figure(
-        "confusions",
-        "Confusions",
+        key,
+        title,
         "A row is what a record is, a column what the file makes of it; shades show shares of the row.",
         tables,
         wide=True,

@@ -1,6 +1,6 @@
 """Accuracy against eps of every form, and what export took of it."""
 
-from edgeguard.evaluation.audit.result import Audit, Score
+from edgeguard.evaluation.audit.result import Audit, Score, Survival
 from edgeguard.report.page import chart, svg, words
 from edgeguard.report.page.banner import attacked_radii, find_score
 from edgeguard.report.page.parts import Cell, Figure, Folded, Legend, Note, Section, Table
@@ -37,14 +37,12 @@ def robustness(audit: Audit) -> Section:
 
 
 def _lead(audit: Audit) -> str:
-    clean = find_score(audit, "clean", 0.0)
-    told = [f"{words.rate(clean.accuracy)} clean"] if clean else []
-    for eps in attacked_radii(audit):
-        if worst := find_score(audit, "worst case", eps):
-            told.append(f"{words.rate(worst.accuracy, n=False)} at {words.eps(eps)}")
-    if not told:
+    scores = worst_case(audit, audit.model.form)
+    if not scores:
         return "The audited file was not scored."
-    return f"Accuracy of the {audit.model.form} file, in the worst case over all attacks: {words.listed(told)}."
+    told = [f"{words.rate(score.accuracy, n=False)} {_at(score.eps_uv)}" for score in scores]
+    records = words.plural(scores[0].accuracy.n, "record")
+    return f"The {audit.model.form} file on {records}: right {words.listed(told)}, in the worst case over all attacks."
 
 
 def worst_case(audit: Audit, form: str) -> list[Score]:
@@ -159,12 +157,16 @@ def _paired(audit: Audit) -> Table:
                 words.number(one.mcnemar_p),
                 f"{words.points(one.difference)} [{words.points(one.low)}, {words.points(one.high)}]",
                 f"{one.n:,}",
-                words.sentence(one.message),
+                one.verdict + _needs(one),
             )
             for one in audit.survival
         ),
         words=frozenset({8}),
     )
+
+
+def _needs(one: Survival) -> str:
+    return f"; {one.needed:,} records would tell" if one.verdict == "inconclusive" and one.needed else ""
 
 
 def _scores(audit: Audit) -> Table:

@@ -45,6 +45,7 @@ WITHOUT_TORCH = (
     "evaluation.transfer",
     "report.black_box",
     "report.run_attack",
+    "evaluation.run_simulation",
     "cli",
 )
 

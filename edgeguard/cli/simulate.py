@@ -1,16 +1,14 @@
 """edgeguard simulate."""
 
 import sys
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, model_options
+from edgeguard.cli.options import data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
-from edgeguard.cli.watch import open_watch_file, playlist, watch_bill, watch_options
 
 
 @click.command("simulate")
@@ -87,70 +85,27 @@ from edgeguard.cli.watch import open_watch_file, playlist, watch_bill, watch_opt
 @json_option
 def command(
     model: Path | None,
-    deadline_ms: float | None,
-    state: Path | None,
     live: bool,
     billed: bool,
-    out: Path,
-    as_json: bool,
-    threads: int,
-    sampling_rate: float | None,
-    window: int | None,
-    unit: str | None,
+    watch: str | None,
     classes: str | None,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Stream recordings through an ONNX file as a watch would: sensor, FIFO, a decision every hop, episodes."""
-    from tqdm import tqdm
+    from edgeguard.evaluation.run_simulation import simulate_watch
+    from edgeguard.report.live_watch import LiveWatch
 
-    from edgeguard.evaluation.intervals import rate
-    from edgeguard.evaluation.stream_score import score_stream
-    from edgeguard.firmware_sim.events import event_log
-    from edgeguard.firmware_sim.saved_state import load_state, save_state
-    from edgeguard.firmware_sim.simulator import simulate
-    from edgeguard.runtime.files import write_json
-
-    facts = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
-    path, opened = open_watch_file(model, threads=threads, **facts)
-    watch = watch_options(opened, **options)
-    played = playlist(path, opened, **options)
-    say(f"playing: {played.description}")
-    bill = watch_bill(path, watch, opened) if billed or live else None
-    earlier = None if state is None else load_state(state, opened, watch)
-    events = out / "events.jsonl"
-    with ExitStack() as stack:
-        log, hear = stack.enter_context(event_log(events)), None
-        if live:
-            from edgeguard.report.live_watch import LiveWatch
-
-            log = view = stack.enter_context(LiveWatch(sys.stderr, opened, log, bill))
-            hear = view.hear
-        bar = stack.enter_context(
-            tqdm(total=played.seconds, unit=" s", unit_scale=True, disable=True if live else None, leave=False)
-        )
-        result = simulate(
-            opened,
-            played.records,
-            log,
-            watch,
-            deadline=None if deadline_ms is None else deadline_ms / 1e3,
-            state=earlier,
-            progress=bar.update,
-            hear=hear,
-        )
-    if state is not None:
-        save_state(state, result.state, opened, watch)
-    figures = {
-        "model": str(path),
-        **result.to_json(),
-        "agreement": rate(*result.agreement),
-        "join": watch.join,
-        "events": str(events),
-        "episode_scores": score_stream(result, watch, played.reference),
-        **({} if bill is None else {"bill": bill}),
-    }
-    write_json(out / "summary.json", figures)
-    emit("simulate", figures, partial(_table, figures), as_json=as_json)
+    found = simulate_watch(
+        model,
+        watch=listed(watch),
+        classes=listed(classes) or None,
+        bill=billed or live,
+        view=partial(LiveWatch, sys.stderr) if live else None,
+        say=say,
+        **options,
+    )
+    emit("simulate", found.to_json(), partial(_table, found.figures()), as_json=as_json)
 
 
 def _table(figures: dict[str, Any]) -> str:

@@ -1,48 +1,55 @@
-"""What `edgeguard simulate` is told, as objects: the file, the watch, the signal, the bill."""
+"""What a simulation is told, as objects: the file, the watch, the signal, the bill."""
 
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edgeguard.cli.options import open_file
-from edgeguard.cli.output import say
+import numpy as np
+
+from edgeguard.ecg.front_end import find_front_end
 from edgeguard.ecg.origin import file_data
+from edgeguard.ecg.record import Record
+from edgeguard.ecg.rhythm_annotations import read_rhythms
 from edgeguard.errors import InputError
+from edgeguard.firmware_sim.bill import bill
+from edgeguard.firmware_sim.decisions import DecisionRules
+from edgeguard.firmware_sim.faults import parse_fault
+from edgeguard.firmware_sim.playlist import Playlist, day, from_pipe, one_recording, recordings
+from edgeguard.firmware_sim.scorers import StreamModel, WindowModel
+from edgeguard.firmware_sim.simulator import WatchOptions
+from edgeguard.runtime.loading import load_onnx
+from edgeguard.runtime.newest import newest_model
+from edgeguard.runtime.session import open_model
+from edgeguard.runtime.stream_form import PAST
+from edgeguard.runtime.streaming import open_stream
+from edgeguard.runtime.telling import Say
 
-if TYPE_CHECKING:
-    from edgeguard.firmware_sim.decisions import DecisionRules
-    from edgeguard.firmware_sim.playlist import Playlist
-    from edgeguard.firmware_sim.scorers import StreamModel, WindowModel
-    from edgeguard.firmware_sim.simulator import WatchOptions
+Model = WindowModel | StreamModel
 
 ALARM = "A"
 """Class that a watch announces unless told otherwise."""
 
 
-def open_watch_file(path: Path | None, **facts: Any) -> tuple[Path, "WindowModel | StreamModel"]:
+def open_watch_file(path: Path | None, *, say: Say, **facts: Any) -> tuple[Path, Model]:
     """A window file or a streaming file, or the newest under runs/; says which.
 
     Args:
-        facts: as `open_file` takes them; a streaming file says all of them itself.
+        facts: as `open_model` takes them; a streaming file says all of them itself.
     """
-    from edgeguard.runtime.loading import load_onnx
-    from edgeguard.runtime.newest import newest_model
-    from edgeguard.runtime.stream_form import PAST
-    from edgeguard.runtime.streaming import open_stream
-
     path = path or newest_model()
     if not any(value.name.startswith(PAST) for value in load_onnx(path).graph.input):
-        opened = open_file(path, **facts)
-        return opened.path, opened
+        opened = open_model(path, **facts)
+        say(f"model: {path}")
+        return path, opened
     stream = open_stream(path, threads=facts["threads"])
     say(f"model: {path} (streaming, a hop of {stream.hop / stream.sampling_rate:g} s)")
     return path, stream
 
 
 def watch_options(
-    model: "WindowModel | StreamModel",
+    model: Model,
     *,
     front_end: str | None,
     faults: Sequence[str],
@@ -54,12 +61,8 @@ def watch_options(
     join: bool,
     seed: int,
     **rules: Any,
-) -> "WatchOptions":
+) -> WatchOptions:
     """The settings of the simulated watch."""
-    from edgeguard.ecg.front_end import find_front_end
-    from edgeguard.firmware_sim.faults import parse_fault
-    from edgeguard.firmware_sim.simulator import WatchOptions
-
     sensor = (
         None if front_end is None else replace(find_front_end(front_end), fifo_depth=fifo_depth, fifo_threshold=chunk)
     )
@@ -78,19 +81,17 @@ def watch_options(
 
 
 def _rules(
-    model: "WindowModel | StreamModel",
+    model: Model,
     *,
-    watch: str | None,
+    watch: Sequence[str] | None,
     enter: float | None,
     leave: float | None,
     votes: str | None,
     min_duration: float | None,
     refractory: float | None,
     **_: Any,
-) -> "DecisionRules | None":
+) -> DecisionRules | None:
     """None where no class is named and the model has none that a watch would announce."""
-    from edgeguard.firmware_sim.decisions import DecisionRules
-
     if watch is None and ALARM not in model.classes:
         return None
     given: dict[str, Any] = {"enter": enter, "leave": leave, "min_duration": min_duration, "refractory": refractory}
@@ -100,7 +101,7 @@ def _rules(
             raise InputError(f"--votes {votes}: give two whole numbers, such as 25/30")
         given |= {"votes": int(agreeing), "of": int(among)}
     return DecisionRules(
-        watch=tuple((watch or ALARM).split(",")),
+        watch=tuple(watch or (ALARM,)),
         noise=tuple(name for name in DecisionRules().noise if name in model.classes),
         look_back=model.window / model.sampling_rate / 2,
         **{name: value for name, value in given.items() if value is not None},
@@ -109,7 +110,7 @@ def _rules(
 
 def playlist(
     path: Path,
-    model: "WindowModel | StreamModel",
+    model: Model,
     *,
     record: str | None,
     data: str | None,
@@ -121,15 +122,16 @@ def playlist(
     seed: int,
     annotations: Path | None,
     lead: int | None,
+    ecg: np.ndarray | None,
     **_: Any,
-) -> "Playlist":
+) -> Playlist:
     """The signals to play."""
     for option, value in (("--annotations", annotations), ("--lead", lead)):
         if value is not None and record is None:
             raise InputError(f"{option}: of which recording? add --record")
-    from edgeguard.ecg.rhythm_annotations import read_rhythms
-    from edgeguard.firmware_sim.playlist import day, from_pipe, one_recording, recordings
-
+    if ecg is not None:
+        played = Record("array", np.asarray(ecg, np.float32), rate or model.sampling_rate)
+        return Playlist(iter([played]), f"{len(ecg)} samples of an array", len(ecg) / played.sampling_rate)
     if record == "-":
         if rate is None:
             raise InputError("--record -: raw samples do not say their sampling rate; add --rate HZ")
@@ -143,10 +145,8 @@ def playlist(
     return recordings(records, model.metadata, data=data, labels=labels)  # type: ignore[union-attr]
 
 
-def watch_bill(path: Path, watch: "WatchOptions", model: "WindowModel | StreamModel") -> dict[str, Any]:
+def watch_bill(path: Path, watch: WatchOptions, model: Model) -> dict[str, Any]:
     """The estimate for the file in this watch, JSON-ready."""
-    from edgeguard.firmware_sim.bill import bill
-
     sensor = watch.front_end
     known = {} if sensor is None or sensor.name == "ideal" else {"front_end": sensor.name}
     made = bill(

@@ -35,6 +35,7 @@ WITHOUT_TORCH = (
     "attacks.witnesses",
     "evaluation.audit.result",
     "evaluation.audit.verdict",
+    "evaluation.certificate",
     "evaluation.divergences",
     "evaluation.episodes",
     "evaluation.stream_score",

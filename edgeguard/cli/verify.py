@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from edgeguard.runtime.session import OnnxModel
 
 _LADDER_OPTIONS = ("rows", "data", "labels", "golden", "seed")
+_FILE_OPTIONS = ("classes", "unit", "window", "sampling_rate", "threads")
+_CERTIFICATE_OPTIONS = ("public_key", "thresholds")
 _SHOWN_FAILURES = 20
 
 
 @click.command("verify")
-@click.argument("files", metavar="[WITNESSES.npz] [FILE.onnx]...", type=click.Path(path_type=Path), nargs=-1)
+@click.argument(
+    "files", metavar="[WITNESSES.npz|CERTIFICATE.json] [FILE.onnx]...", type=click.Path(path_type=Path), nargs=-1
+)
 @click.option(
     "--rows", type=click.IntRange(min=1), default=64, show_default=True, help="Windows to compare engines on."
 )
@@ -42,6 +46,18 @@ _SHOWN_FAILURES = 20
     help="Write golden vectors there, as .golden.npz and .golden.h [default: check those beside the file, if any].",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path),
+    metavar="PUB.pem",
+    help="Ed25519 key that must have signed the certificate [default: the key that it brings, whosever it is].",
+)
+@click.option(
+    "--thresholds",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Thresholds that the certificate must have been judged by.",
+)
 @model_options
 @json_option
 def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> int:
@@ -49,9 +65,19 @@ def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> int:
 
     With the witnesses of attack-onnx before it: that each of these records fools the file, within its threat model.
     With the divergences that evaluate --hunt found, and one or both files: that each is right or wrong as stated.
+    With the certificate of an audit: that it was not changed, is of this file, and that all in it can be repeated,
+    whatever its verdict.
 
-    Exit code 0: every rung that applies, or every record, holds. 1: one fails. 2: bad input.
+    Exit code 0: every rung that applies, every record, or every claim holds. 1: one fails. 2: bad input.
     """
+    if files and files[0].suffix == ".json":
+        certified = {name: options.pop(name) for name in _CERTIFICATE_OPTIONS}
+        result = _verify_certificate(files[0], files[1:], **certified)
+        emit("verify", result, partial(_certificate_table, result), as_json=as_json)
+        return int(not result["holds"])
+    for name in _CERTIFICATE_OPTIONS:
+        if options.pop(name) is not None:
+            raise InputError(f"--{name.replace('_', '-')}: is for the certificate of an audit; name its .json first")
     if files and files[0].suffix == ".npz":
         facts = {name: value for name, value in options.items() if name not in _LADDER_OPTIONS}
         result = _replay(files[0], files[1:], **facts)
@@ -70,7 +96,7 @@ def _replay(path: Path, files: tuple[Path, ...], **facts: Any) -> dict[str, Any]
     from edgeguard.evaluation import divergences
     from edgeguard.runtime.npz import read_schema
 
-    _refuse_ladder_options(path)
+    _refuse_options(_LADDER_OPTIONS, f"the records in {path}")
     schema = read_schema(path)
     most = {witnesses.SCHEMA: 1, divergences.SCHEMA: 2}.get(schema)
     if most is None:
@@ -97,11 +123,35 @@ def _replay(path: Path, files: tuple[Path, ...], **facts: Any) -> dict[str, Any]
     }
 
 
-def _refuse_ladder_options(path: Path) -> None:
+def _refuse_options(names: tuple[str, ...], what: str) -> None:
     source = click.get_current_context().get_parameter_source
-    for name in _LADDER_OPTIONS:
+    for name in names:
         if source(name) == ParameterSource.COMMANDLINE:
-            raise InputError(f"--{name}: has no meaning for the records in {path}; leave it out")
+            raise InputError(f"--{name.replace('_', '-')}: has no meaning for {what}; leave it out")
+
+
+def _verify_certificate(
+    path: Path, files: tuple[Path, ...], *, public_key: Path | None, thresholds: Path | None
+) -> dict[str, Any]:
+    """The claims of a certificate; what the file is, it says itself."""
+    from edgeguard.evaluation.certificate import verify_certificate
+
+    _refuse_options(_LADDER_OPTIONS + _FILE_OPTIONS, f"the certificate {path}")
+    if len(files) != 1:
+        raise InputError(f"{path}: name the one ONNX file that it is of")
+    found = verify_certificate(path, files[0], public_key=public_key, thresholds=thresholds)
+    return {
+        "model": str(files[0]),
+        "model_sha256": found.sha256,
+        "certificate": str(path),
+        "verdict": found.verdict,
+        "signed_by": found.signed_by,
+        "holds": found.holds,
+        "rungs": [
+            {"name": claim.name, "holds": claim.holds, "figure": claim.figure, "meaning": claim.message, "note": ""}
+            for claim in found.claims
+        ],
+    }
 
 
 def _rungs(result: "Replay") -> list[dict[str, Any]]:
@@ -175,6 +225,13 @@ def _replay_table(result: dict[str, Any]) -> str:
     held = result["rows"] - len(failures)
     lines.append(f"{held} of {result['rows']} records hold{'' if result['same_file'] else ' on this other file'}")
     return "\n".join(lines)
+
+
+def _certificate_table(result: dict[str, Any]) -> str:
+    """A line a claim, then what it comes to; of the claims that fail the first explains the others."""
+    lines, failing = rung_lines(result["rungs"]), [rung["name"] for rung in result["rungs"] if rung["holds"] is False]
+    held = f"the certificate holds for {result['model']}; its verdict is: {result['verdict']}"
+    return "\n".join([*lines, f"the certificate is refused: {', '.join(failing)}" if failing else held])
 
 
 def _table(result: dict[str, Any]) -> str:

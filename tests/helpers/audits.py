@@ -39,14 +39,20 @@ EPS_UV = (10.0, 50.0)
 CLEAN = np.array([[429, 5, 11, 12], [4, 53, 8, 2], [66, 15, 127, 11], [1, 1, 0, 23]])
 MARGIN = 0.02
 THRESHOLDS: dict[str, Any] = {
-    "ladder": {"failing_rungs": 0},
-    "clean": {"accuracy": 0.7, "f1": 0.6},
-    "white-box": {"accuracy": {"10": 0.6, "50": 0.2}},
-    "survival": {"margin": MARGIN},
-    "black-box": {"success": {"10": 0.2}},
-    "stream": {"unequal_hops": 0, "deadline_misses": 0},
-    "confidence": {"expected_error": 0.15},
-    "data": {"records": 300},
+    "eps_uv": list(EPS_UV),
+    "margin_points": 100 * MARGIN,
+    "robustness_loss_points": 15.0,
+    "abstention_accuracy": 0.9,
+    "black_box_share": 0.01,
+    "stream_equal": True,
+    "stream_needed": False,
+    "records": 300,
+    "class_records": 10,
+    "clean_accuracy": 0.7,
+    "clean_f1": 0.6,
+    "af_sensitivity": None,
+    "attacked_accuracy": 0.6,
+    "calibration_error": 0.15,
 }
 _LOST = {"clean": 0.0, "pgd": 0.04, "sap": 0.03, "worst case": 0.06}
 """Share of the right answers that fall to an attack at the first budget; three times that at the other."""
@@ -70,7 +76,7 @@ def _complete() -> Audit:
     scores = _scores()
     survival = tuple(_survival(eps) for eps in EPS_UV)
     stream, confidence, black_box = _stream(), _confidence(), _black_box()
-    checks = _checks(scores, survival, stream, confidence, black_box)
+    checks = _checks(scores, survival, stream, confidence)
     verdict, reasons = verdict_of(checks, size="default")
     return Audit(
         verdict=verdict,
@@ -187,67 +193,63 @@ def _survival(eps_uv: float) -> Survival:
     )
 
 
-def _check(
-    name: str,
-    section: str,
-    figure: float,
-    bar: float,
-    sense: str,
-    reason: str,
-    interval: tuple[float, float] | None = None,
-) -> Check:
-    low, high = interval or (None, None)
-    holds = decide(figure, bar, sense=sense, low=low, high=high)
-    return Check(name, section, holds, figure, bar, reason, None, sense, low, high)
-
-
 def _checks(
     scores: tuple[Score, ...],
     survival: tuple[Survival, ...],
     stream: Stream,
     confidence: Confidence,
-    black_box: BlackBox,
 ) -> tuple[Check, ...]:
-    found = {(score.form, score.attack, score.eps_uv): score for score in scores}
-    clean, n = found["int8", "clean", 0.0], int(CLEAN.sum())
-    checks = [
-        _check("failing_rungs", "ladder", 0, 0, "most", "no rung of the ladder fails"),
-        _check("records", "data", n, 300, "least", f"{n} records, 300 are needed"),
-        _check(
-            "accuracy",
-            "clean",
-            clean.accuracy.value,
-            0.7,
+    found = {(score.attack, score.eps_uv): score for score in scores if score.form == "int8"}
+    clean, attacked = found["clean", 0.0], found["worst case", EPS_UV[0]]
+    sensitivity = Rate(**rate(53, 67))
+    n = clean.accuracy.n
+
+    def decided(name: str, section: str, figure: Rate, bar: float, sense: str, what: str) -> Check:
+        holds = decide(figure.value, bar, sense=sense, low=figure.low, high=figure.high)
+        shown = f"{what} {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}], n = {figure.n}"
+        reason = f"{shown}; at {sense} {bar:g} demanded"
+        return Check(name, section, holds, figure.value, bar, reason, None, sense, figure.low, figure.high)
+
+    return (
+        Check("ladder", "ladder", True, 0, 0, "no rung of the ladder fails", None, "most"),
+        Check("records", "data", True, n, 300, f"{n} records, at least 300 demanded", None, "least"),
+        decided("clean_accuracy", "clean", clean.accuracy, 0.7, "least", "accuracy on clean records"),
+        decided("clean_f1", "clean", clean.f1, 0.6, "least", "macro F1 on clean records"),
+        Check("af_sensitivity", "clean", None, sensitivity.value, None, "sensitivity for A 0.791; nothing is demanded"),
+        decided("attacked_accuracy", "white-box", attacked.accuracy, 0.6, "least", "accuracy in the worst case"),
+        *(
+            Check(
+                f"margin_{one.eps_uv:g}",
+                "survival",
+                True,
+                one.difference,
+                -MARGIN,
+                one.message,
+                None,
+                "least",
+                one.low,
+                one.high,
+            )
+            for one in survival
+        ),
+        Check("black_box_share", "black-box", True, 0.0, 0.01, "0 of 64 records fall to labels alone", None, "most"),
+        Check(
+            "zero_gradients", "masking", True, 0.0, 0.0, "0 of 768 records are right and have no gradient", None, "most"
+        ),
+        Check(
+            "stream_equal",
+            "stream",
+            True,
+            stream.equal / stream.hops,
+            1.0,
+            "every hop is equal in every bit",
+            None,
             "least",
-            f"accuracy {100 * clean.accuracy.value:.1f} % clean, at least 70 %",
         ),
-        _check("f1", "clean", clean.f1.value, 0.6, "least", f"macro F1 {clean.f1.value:.3f} clean, at least 0.6"),
-    ]
-    for eps, bar in zip(EPS_UV, (0.6, 0.2), strict=True):
-        accuracy = found["int8", "worst case", eps].accuracy
-        reason = f"worst case {100 * accuracy.value:.1f} % at {eps:g} uV, at least {100 * bar:g} %"
-        checks.append(_check(f"accuracy_{eps:g}", "white-box", accuracy.value, bar, "least", reason))
-    for one in survival:
-        interval = (one.low, one.high)
-        name = f"survival_{one.eps_uv:g}"
-        checks.append(_check(name, "survival", one.difference, -MARGIN, "least", one.message, interval))
-    success = black_box.curve[-1].success["10"].value
-    checks += [
-        _check("success_10", "black-box", success, 0.2, "most", "6 of 64 records fall within 10 uV after 1000 labels"),
-        Check("masking_zero_gradients", "masking", True, 0.0, 0.0, "0 of 768 records have no gradient", None, "most"),
-        _check("unequal_hops", "stream", stream.hops - stream.equal, 0, "most", "every decision is equal in every bit"),
-        _check("deadline_misses", "stream", stream.deadline_misses, 0, "most", "no deadline is missed"),
-        _check(
-            "expected_error",
-            "confidence",
-            confidence.expected_error.value,
-            0.15,
-            "most",
-            f"calibration error {confidence.expected_error.value:.3f}, at most 0.15",
+        decided(
+            "calibration_error", "confidence", confidence.expected_error, 0.15, "most", "expected calibration error"
         ),
-        Check("snr", "white-box", None, 0.89, None, "share right above 20 dB, nothing is configured"),
-    ]
-    return tuple(checks)
+    )
 
 
 def _ladder() -> tuple[dict[str, Any], ...]:

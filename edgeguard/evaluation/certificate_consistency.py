@@ -1,0 +1,205 @@
+"""Does a certificate agree with itself? Its verdict with its checks, these with figures and thresholds, figures with
+each other. No record is needed for that, only the rules."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from edgeguard.evaluation.audit.result import VERDICTS, Check, Rate, Score, Survival
+from edgeguard.evaluation.audit.verdict import decide, verdict_of
+from edgeguard.evaluation.certificate_form import Certificate, digest_of
+from edgeguard.evaluation.metrics import accuracy, macro_f1
+
+_WITH_THRESHOLDS = ("clean", "white-box", "survival", "black-box", "confidence")
+"""Sections whose bars whoever audits may choose; the others have theirs from the code."""
+_EXACT = 1e-9
+"""Room for what another library makes of the same interval."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that a certificate says, and whether it is so.
+
+    Attributes:
+        holds: None where it was not checked; `message` says why.
+        figure: how many of what the message counts.
+        message: one line.
+    """
+
+    name: str
+    holds: bool | None
+    message: str
+    figure: float | None = None
+
+
+def thresholds_claim(certificate: Certificate, demanded: dict[str, Any] | None = None) -> Claim:
+    """The thresholds have the hash that is stated, are those that are demanded, and every bar is one of them.
+
+    Args:
+        demanded: thresholds that whoever verifies has of his own; the certificate's must be just these.
+    """
+    thresholds = certificate.thresholds
+    if digest_of(thresholds) != certificate.thresholds_sha256:
+        return Claim("thresholds", False, "were changed: they do not have the hash stated for them")
+    stated = dict(leaves(thresholds))
+    asked = stated if demanded is None else dict(leaves(demanded))
+    for place in {**stated, **asked}:
+        if stated.get(place) != asked.get(place):
+            return Claim("thresholds", False, f"{place} is {stated.get(place)}, {asked.get(place)} is demanded")
+    numbers = {float(value) for value in stated.values() if isinstance(value, int | float)}
+    for check in certificate.checks:
+        if check.section in _WITH_THRESHOLDS and check.bar is not None and not _is_among(check.bar, numbers):
+            message = f"the bar {check.bar:g} of {check.section} {check.name} is none of the thresholds"
+            return Claim("thresholds", False, message)
+    own = "; they are those demanded" if demanded else ""
+    return Claim("thresholds", True, f"thresholds, and every bar is one of them{own}", len(stated))
+
+
+def checks_claim(certificate: Certificate) -> Claim:
+    """Every check holds, fails or is open as its figure, its interval and its bar say."""
+    repeated = [check for check in certificate.checks if check.sense is not None]
+    for check in repeated:
+        if check.sense not in ("least", "most"):
+            return Claim(
+                "checks", False, f"{check.section} {check.name}: sense {check.sense} is neither least nor most"
+            )
+        if (found := _decided(check)) is not check.holds:
+            return Claim("checks", False, f"{_told(check)} makes it {_WORDS[found]}, not {_WORDS[check.holds]}")
+    for fault in _survival_checks(certificate):
+        return Claim("checks", False, fault)
+    count = f"of {len(certificate.checks)} checks follow from figure and bar; the others are taken as stated"
+    return Claim("checks", True, count, len(repeated))
+
+
+def verdict_claim(certificate: Certificate) -> Claim:
+    """The verdict and its reasons are what `audit.verdict.verdict_of` makes of the checks."""
+    verdict, reasons = verdict_of(certificate.checks, size=certificate.size)
+    if verdict != certificate.verdict:
+        known = certificate.verdict if certificate.verdict in VERDICTS else "no verdict"
+        return Claim("verdict", False, f"the checks make it {verdict}, the certificate says {known}")
+    if reasons != certificate.reasons:
+        return Claim("verdict", False, f"{verdict}, but its reasons are not those of the checks")
+    return Claim("verdict", True, f"{verdict}, as the checks make it")
+
+
+def figures_claim(certificate: Certificate) -> Claim:
+    """Accuracies, intervals and paired differences follow from the counts that come with them."""
+    for fault in _faults(certificate):
+        return Claim("figures", False, fault)
+    count = len(certificate.figures.scores)
+    return Claim("figures", True, "scores and all differences follow from the counts beside them", count)
+
+
+def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted place, value) of everything in JSON values that is neither object nor list."""
+    if isinstance(value, dict):
+        items = [(f"{place}.{key}" if place else str(key), item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        items = [(f"{place}[{i}]", item) for i, item in enumerate(value)]
+    else:
+        yield place, value
+        return
+    for inner, item in items:
+        yield from leaves(item, inner)
+
+
+_WORDS = {True: "hold", False: "fail", None: "undecided"}
+
+
+def _told(check: Check) -> str:
+    interval = "" if check.low is None else f" [{check.low:g}, {check.high:g}]"
+    return f"{check.section} {check.name}: {check.figure}{interval} against {check.bar}"
+
+
+def _decided(check: Check) -> bool | None:
+    if check.figure is None or check.bar is None:
+        return None
+    return decide(check.figure, check.bar, sense=str(check.sense), low=check.low, high=check.high)
+
+
+def _is_among(bar: float, numbers: set[float]) -> bool:
+    """Whether a bar is a threshold, be it that a margin counts downwards or that it is a share of points."""
+    return any(math.isclose(abs(bar), abs(number) * unit) for number in numbers for unit in (1, 0.01))
+
+
+def _survival_checks(certificate: Certificate) -> Iterator[str]:
+    """A check of survival must say what one of the paired differences says."""
+    decisions = {"survives": True, "degraded": False}
+    known = {(one.difference, decisions.get(one.verdict)) for one in certificate.figures.survival}
+    for check in certificate.checks:
+        if check.section == "survival" and check.figure is not None and (check.figure, check.holds) not in known:
+            yield f"{_told(check)} is none of the paired differences"
+
+
+def _faults(certificate: Certificate) -> Iterator[str]:
+    figures, data = certificate.figures, certificate.data
+    if sum(data.by_class.values()) != data.n:
+        yield f"{data.n} records, but the classes add up to {sum(data.by_class.values())}"
+    by_class = [data.by_class.get(name, 0) for name in certificate.file.classes]
+    for score in figures.scores:
+        yield from _score_faults(score, by_class)
+    yield from _worst_case_faults(figures.scores)
+    for one in figures.survival:
+        yield from _survival_faults(one, data.n)
+    for group in (*figures.classes, *figures.snr):
+        for rate in (group.clean, *group.attacked.values()):
+            yield from _rate_faults(rate, f"group {group.name}")
+    for point in figures.black_box.curve if figures.black_box else ():
+        for eps, rate in point.success.items():
+            yield from _rate_faults(rate, f"black box within {eps} uV after {point.queries} queries")
+
+
+def _score_faults(score: Score, by_class: list[int]) -> Iterator[str]:
+    where = f"{score.form} {score.attack} at {score.eps_uv:g} uV"
+    if [len(row) for row in score.confusion] != [len(by_class)] * len(by_class):
+        yield f"{where}: the confusion is not that of {len(by_class)} classes"
+        return
+    confusion, n = np.array(score.confusion), sum(by_class)
+    if confusion.sum(1).tolist() != by_class or not score.accuracy.n == score.f1.n == n:
+        yield f"{where}: the records of its confusion are not those of the data"
+        return
+    for name, rate, value in (("accuracy", score.accuracy, accuracy(confusion)), ("F1", score.f1, macro_f1(confusion))):
+        if n and not math.isclose(rate.value, value, abs_tol=_EXACT):
+            yield f"{where}: {name} {rate.value:g}, its confusion makes it {value:g}"
+    yield from _rate_faults(score.accuracy, where)
+
+
+def _rate_faults(rate: Rate, where: str) -> Iterator[str]:
+    """A share of n must be a whole number of n-ths, and have Wilson's interval (1927)."""
+    if rate.n == 0:
+        return
+    z, n = NormalDist().inv_cdf(0.975), rate.n
+    middle = (rate.value + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(max(rate.value * (1 - rate.value) / n + z * z / (4 * n * n), 0.0))
+    stated, made = (rate.low, rate.high), (middle - half, middle + half)
+    if (
+        not np.allclose(stated, made, rtol=0, atol=_EXACT)
+        or not abs(rate.value * n - np.rint(rate.value * n)) <= _EXACT * n
+    ):
+        yield f"{where}: [{rate.low:g}, {rate.high:g}] is not the interval of {rate.value:g}, n = {n}"
+
+
+def _worst_case_faults(scores: tuple[Score, ...]) -> Iterator[str]:
+    """The worst case is no better than any attack that it is taken over."""
+    worst = {(score.form, score.eps_uv): score.accuracy.value for score in scores if score.attack == "worst case"}
+    for score in scores:
+        if worst.get((score.form, score.eps_uv), 0.0) > score.accuracy.value:
+            yield f"{score.form} at {score.eps_uv:g} uV: the worst case is better than {score.attack}"
+
+
+def _survival_faults(one: Survival, n: int) -> Iterator[str]:
+    where = f"survival at {one.eps_uv:g} uV"
+    total = sum(one.table.values())
+    if not total == one.n == n:
+        yield f"{where}: {total} records in the table, {one.n} stated, {n} in all"
+        return
+    difference = (one.table.get("only_exported", 0) - one.table.get("only_reference", 0)) / max(n, 1)
+    if not math.isclose(one.difference, difference, abs_tol=_EXACT):
+        yield f"{where}: difference {one.difference:g}, its table makes it {difference:g}"
+    verdict = "survives" if one.low > -one.margin else "degraded" if one.high < -one.margin else "inconclusive"
+    if one.verdict != verdict:
+        yield f"{where}: [{one.low:g}, {one.high:g}] with a margin of {one.margin:g} makes it {verdict}"

@@ -1,19 +1,14 @@
 """edgeguard train."""
 
 import sys
-import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from edgeguard.cli.options import config_option, data_options, read_lines
 from edgeguard.cli.output import emit, json_option, say
-from edgeguard.errors import InputError
-
-if TYPE_CHECKING:
-    from edgeguard.defenses.config import TrainConfig
 
 _PAPER_UNITS = 5_200
 """Of ADT as published: 100 + 100 epochs of 10 crafting steps and a training pass over both halves."""
@@ -73,78 +68,26 @@ _PAPER_UNITS = 5_200
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @json_option
-def command(
-    data: str | None,
-    labels: Path | None,
-    test_records: Path | None,
-    split_seed: int,
-    budget: str | None,
-    teacher: Path | None,
-    out: Path | None,
-    resume: bool,
-    device: str,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def command(test_records: Path | None, device: str, as_json: bool, **options: Any) -> None:
     """Train one defence on ECG records; its teacher, where it has one, comes first."""
-    began = time.monotonic()
     from edgeguard.defenses import distributed
-    from edgeguard.defenses.budget import seconds_of
-    from edgeguard.defenses.budgeted import within_budget
-    from edgeguard.defenses.config import make_config
-    from edgeguard.defenses.train import Job, default_folder, train
-    from edgeguard.ecg.sources import load_dataset
-    from edgeguard.ecg.split import split
-    from edgeguard.evaluation.metrics import scores
-    from edgeguard.models.run import METRICS
-    from edgeguard.runtime.files import read_json
+    from edgeguard.evaluation.run_training import choose_device, train_model
 
-    seconds = seconds_of(budget) if budget is not None else None
-    config = make_config(**options)
-    if split_seed < 0:
-        raise InputError(f"--split-seed {split_seed}: at least 0 needed")
-    chosen = _device(device)
-    click.get_current_context().with_resource(distributed.processes(chosen))
-    tell = say if distributed.is_main() else _keep_quiet
-    dataset = load_dataset(data, labels=labels)
-    tell(f"data: {dataset.source}, {len(dataset)} records")
-    names = read_lines(test_records) if test_records else None
-
-    def place(config: "TrainConfig") -> Path:
-        return out or _folder(default_folder(config), resume=resume)
-
-    job = Job(
-        config,
-        dataset,
-        split(dataset, seed=split_seed, test_records=names),
-        place(config),
-        chosen,
-        partial(scores, classes=len(dataset.classes)),
-        origin=_origin(data=data, labels=labels, test_records=test_records, split_seed=split_seed),
-        fixed_test=names is not None,
-        teacher=teacher,
-        resume=resume,
-        say=tell,
-    )
-    try:
-        if seconds is not None:
-            job = within_budget(job, seconds, began=began, options=options, place=place)
-        folder = train(job)
-    except KeyboardInterrupt:
-        tell(f"interrupted; the same command with --resume goes on (unfinished run: {job.out})")
-        sys.exit(130)
-    metrics = read_json(folder / METRICS)
-    result = {
-        "run": str(folder),
-        **{k: getattr(job.config, k) for k in ("defense", "arch", "preset", "seed")},
-        **metrics,
-    }
-    if distributed.is_main():
-        emit("train", result, partial(_table, result), as_json=as_json)
-
-
-def _keep_quiet(line: str) -> None:
-    """What the processes of a distributed training say that are not the first."""
+    # Only the first of several processes prints; which one that is, is known as long as they are joined.
+    with distributed.processes(choose_device(device)):
+        try:
+            found = train_model(
+                test_records=None if test_records is None else read_lines(test_records),
+                device=device,
+                origin=_origin(test_records=test_records, **options),
+                say=say,
+                **options,
+            )
+        except KeyboardInterrupt:
+            sys.exit(130)
+        if distributed.is_main():
+            result = found.to_json()
+            emit("train", result, partial(_table, result), as_json=as_json)
 
 
 def _table(result: dict[str, Any]) -> str:
@@ -170,32 +113,8 @@ def _units(units: float) -> str:
 
 
 def _origin(**options: Any) -> dict[str, Any]:
+    """The options that name data and split, as given, so that the run's config repeats them."""
+    named = {name: options[name] for name in ("data", "labels", "test_records", "split_seed")}
     return {
-        name: str(value) if isinstance(value, Path) else value for name, value in options.items() if value is not None
+        name: str(value) if isinstance(value, Path) else value for name, value in named.items() if value is not None
     }
-
-
-def _folder(default: Path, *, resume: bool) -> Path:
-    """The default folder, or with a number behind it where finished runs have it already.
-
-    To go on, the one that holds an unfinished run, else the default.
-    """
-    from edgeguard.models.run import is_finished, is_run
-
-    folder, number = default, 1
-    while is_finished(folder):
-        number += 1
-        folder = default.with_name(f"{default.name}-{number}")
-    return default if resume and not is_run(folder) else folder
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    from edgeguard.defenses.distributed import local_device
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device {name}: auto, cpu or cuda needed")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no CUDA device; use --device cpu")
-    return local_device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,15 +1,56 @@
-"""Records that are numpy arrays already."""
+"""Records that are numpy arrays already, or files, as a caller of the Python API has them."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edgeguard.ecg.dataset import Dataset, build
-from edgeguard.ecg.record import CLASSES, SAMPLING_RATE, Record
+from edgeguard.ecg.origin import trained_on
+from edgeguard.ecg.record import CLASSES, SAMPLING_RATE, WINDOW, Record
+from edgeguard.ecg.sources import load_dataset
 from edgeguard.errors import InputError
 
+Data = str | Path | Dataset
+"""A source as `load_dataset` takes it, or a loaded one."""
 Signals = np.ndarray | Sequence[np.ndarray]
 """[N, T], or N arrays [T_i] of lengths of their own; microvolts."""
+Labels = str | Path | Sequence[str] | Sequence[int] | np.ndarray
+"""A reference CSV of data, or of signals a class a record, by name or by place."""
+
+
+def records_of(
+    data: Data | None = None,
+    ecg: Signals | None = None,
+    labels: Labels | None = None,
+    *,
+    run_options: dict[str, Any] | None = None,
+    window: int = WINDOW,
+    classes: Sequence[str] = CLASSES,
+    sampling_rate: float = SAMPLING_RATE,
+) -> Dataset:
+    """The records of `data`, or of `ecg` with `labels`.
+
+    Args:
+        run_options: of the run whose data are meant where none are named.
+        window, classes, sampling_rate: of `ecg`, as `dataset_of` takes them.
+
+    Raises InputError for both or half of them, and as `load_dataset` and `dataset_of` do.
+    """
+    if ecg is not None:
+        if data is not None:
+            raise InputError("data and ecg: give one of the two")
+        if labels is None or isinstance(labels, str | Path):
+            raise InputError("labels: the classes of ecg are needed, one a record")
+        return dataset_of(ecg, labels, window=window, classes=classes, sampling_rate=sampling_rate)
+    if isinstance(data, Dataset):
+        return data
+    if not (labels is None or isinstance(labels, str | Path)):
+        raise InputError("labels: of data a reference CSV is needed; arrays of labels go with ecg")
+    named = None if data is None else str(data), None if labels is None else Path(labels)
+    spec, reference = trained_on(run_options or {}, *named)
+    return load_dataset(spec, labels=reference)
 
 
 def dataset_of(

@@ -8,11 +8,8 @@ import numpy as np
 from torch import nn
 
 from edgeguard.attacks.smoothing import KERNELS
-from edgeguard.ecg.arrays import Signals, dataset_of
-from edgeguard.ecg.dataset import Dataset
-from edgeguard.ecg.origin import trained_on
+from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
 from edgeguard.ecg.record import SAMPLING_RATE
-from edgeguard.ecg.sources import load_dataset
 from edgeguard.errors import InputError
 from edgeguard.evaluation.comparison import compare_summary, evaluate_both, share_sources
 from edgeguard.evaluation.contender import Contender, check_fit, open_contender, records_for_all
@@ -22,7 +19,6 @@ from edgeguard.evaluation.evaluate import evaluate_contenders, summary
 from edgeguard.evaluation.masking_run import check_contender
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.evaluation.result import EvaluationResult
-from edgeguard.evaluation.subject import Subject
 from edgeguard.models.run import newest_run
 from edgeguard.runtime.telling import Say, log
 from edgeguard.runtime.typed_json import to_json
@@ -32,14 +28,12 @@ MARGIN = 0.02
 
 Model = str | Path | nn.Module
 """A run folder, an ONNX file, or a network from ecg [B, 1, T] in microvolts to logits [B, C]."""
-Labels = str | Path | Sequence[str] | Sequence[int] | np.ndarray
-"""A reference CSV of `data`, or of `ecg` a class a record, by name or by place."""
 
 
 def evaluate_model(
     model: Model | None = None,
     *,
-    data: str | Path | Dataset | None = None,
+    data: Data | None = None,
     ecg: Signals | None = None,
     labels: Labels | None = None,
     part: str = "test",
@@ -140,7 +134,16 @@ def evaluate_model(
     notes = _notes(contenders, chosen, alpha=alpha, steps=steps)
     for note in notes:
         say(note)
-    dataset = _records(contenders[0].subject, data, ecg, labels, sampling_rate)
+    subject = contenders[0].subject
+    dataset = records_of(
+        data,
+        ecg,
+        labels,
+        run_options=subject.run.config["options"] if subject.run else None,
+        window=subject.window,
+        classes=subject.classes,
+        sampling_rate=subject.file.sampling_rate if subject.file else sampling_rate or SAMPLING_RATE,
+    )
     check_fit(contenders, dataset)
     index, which = records_for_all(contenders, dataset, part=part, limit=limit, seed=seed)
     say(f"data: {dataset.source}, {which}")
@@ -165,30 +168,6 @@ def evaluate_model(
         save_divergences(found, hunt, classes=dataset.classes, sampling_rate=dataset.sampling_rate)
         report["hunt"] = {**divergence_summary(found), "witnesses": str(hunt)}
     return EvaluationResult.from_json(to_json(report))
-
-
-def _records(
-    subject: Subject,
-    data: str | Path | Dataset | None,
-    ecg: Signals | None,
-    labels: Labels | None,
-    sampling_rate: float | None,
-) -> Dataset:
-    """What `data` or `ecg` name, in windows; by default what the subject's run was trained on."""
-    if ecg is not None:
-        if data is not None:
-            raise InputError("data and ecg: give one of the two")
-        if labels is None or isinstance(labels, str | Path):
-            raise InputError("labels: the classes of ecg are needed, one a record")
-        rate = subject.file.sampling_rate if subject.file else sampling_rate or SAMPLING_RATE
-        return dataset_of(ecg, labels, window=subject.window, classes=subject.classes, sampling_rate=rate)
-    if isinstance(data, Dataset):
-        return data
-    if not (labels is None or isinstance(labels, str | Path)):
-        raise InputError("labels: of data a reference CSV is needed; arrays of labels go with ecg")
-    options = subject.run.config["options"] if subject.run else {}
-    spec, reference = trained_on(options, None if data is None else str(data), None if labels is None else Path(labels))
-    return load_dataset(spec, labels=reference)
 
 
 def _notes(contenders: Sequence[Contender], attacks: Sequence[Attack], *, alpha: float, steps: int) -> list[str]:

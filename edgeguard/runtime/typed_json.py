@@ -76,7 +76,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return Path(value)
     if kind is float:
         _require(value is None or (isinstance(value, int | float) and not isinstance(value, bool)), "a number", where)
-        return math.nan if value is None else float(value)
+        return math.nan if value is None else value
     _require(isinstance(value, kind) and (kind is bool or not isinstance(value, bool)), kind.__name__, where)
     return value
 

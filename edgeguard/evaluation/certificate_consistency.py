@@ -2,7 +2,7 @@
 each other. No record is needed for that, only the rules."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -16,6 +16,14 @@ from edgeguard.evaluation.metrics import accuracy, macro_f1
 
 _WITH_THRESHOLDS = ("clean", "white-box", "survival", "black-box", "confidence")
 """Sections whose bars whoever audits may choose; the others have theirs from the code."""
+_SENSES = ("least", "most")
+_RULES: dict[str, Callable[[float, float, float], bool | None]] = {
+    "data": lambda figure, bar, low: True if figure >= bar else None,
+    "black-box": lambda figure, bar, low: True if figure <= bar else (False if low > bar else None),
+}
+"""Decisions without a sense, by section, of (figure, bar, low end): too few records are no fault of a file, and a rare
+record is one too many only where chance does not explain it."""
+_WORDS = {True: "hold", False: "fail", None: "undecided"}
 _EXACT = 1e-9
 """Room for what another library makes of the same interval."""
 
@@ -60,19 +68,30 @@ def thresholds_claim(certificate: Certificate, demanded: dict[str, Any] | None =
 
 
 def checks_claim(certificate: Certificate) -> Claim:
-    """Every check holds, fails or is open as its figure, its interval and its bar say."""
-    repeated = [check for check in certificate.checks if check.sense is not None]
-    for check in repeated:
-        if check.sense not in ("least", "most"):
-            return Claim(
-                "checks", False, f"{check.section} {check.name}: sense {check.sense} is neither least nor most"
-            )
-        if (found := _decided(check)) is not check.holds:
+    """Every check holds, fails or is open as its figure, its interval and its bar say, and its figure is that stated.
+
+    A failing rung and a masking check are decided elsewhere: for these it is compared with what ladder and figures say.
+    """
+    stated, masking = stated_figures(certificate), {f"masking_{one.name}": one for one in certificate.figures.masking}
+    decided = 0
+    for check in certificate.checks:
+        where = f"{check.section} {check.name}"
+        if check.figure is not None and check.figure != stated.get(check.name, check.figure):
+            message = f"{where} is {check.figure:g}, the figures make it {stated[check.name]}"
+            return Claim("checks", False, message)
+        if check.name in masking:
+            found: bool | None = masking[check.name].holds
+        elif check.sense in _SENSES or (check.sense is None and check.section in _RULES and check.bar is not None):
+            found = _decided(check)
+        elif check.sense is not None:
+            return Claim("checks", False, f"{where}: sense {check.sense} is neither {' nor '.join(_SENSES)}")
+        else:
+            continue
+        decided += 1
+        if found is not check.holds:
             return Claim("checks", False, f"{_told(check)} makes it {_WORDS[found]}, not {_WORDS[check.holds]}")
-    for fault in _survival_checks(certificate):
-        return Claim("checks", False, fault)
-    count = f"of {len(certificate.checks)} checks follow from figure and bar; the others are taken as stated"
-    return Claim("checks", True, count, len(repeated))
+    count = len(certificate.checks)
+    return Claim("checks", True, f"of {count} checks follow from the figures; the others are taken as stated", decided)
 
 
 def verdict_claim(certificate: Certificate) -> Claim:
@@ -107,18 +126,18 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
         yield from leaves(item, inner)
 
 
-_WORDS = {True: "hold", False: "fail", None: "undecided"}
-
-
 def _told(check: Check) -> str:
     interval = "" if check.low is None else f" [{check.low:g}, {check.high:g}]"
     return f"{check.section} {check.name}: {check.figure}{interval} against {check.bar}"
 
 
 def _decided(check: Check) -> bool | None:
+    """What a check's figure, interval and bar decide."""
     if check.figure is None or check.bar is None:
         return None
-    return decide(check.figure, check.bar, sense=str(check.sense), low=check.low, high=check.high)
+    if check.sense is None:
+        return _RULES[check.section](check.figure, check.bar, check.figure if check.low is None else check.low)
+    return decide(check.figure, check.bar, sense=check.sense, low=check.low, high=check.high)
 
 
 def _is_among(bar: float, numbers: set[float]) -> bool:
@@ -126,13 +145,28 @@ def _is_among(bar: float, numbers: set[float]) -> bool:
     return any(math.isclose(abs(bar), abs(number) * unit) for number in numbers for unit in (1, 0.01))
 
 
-def _survival_checks(certificate: Certificate) -> Iterator[str]:
-    """A check of survival must say what one of the paired differences says."""
-    decisions = {"survives": True, "degraded": False}
-    known = {(one.difference, decisions.get(one.verdict)) for one in certificate.figures.survival}
-    for check in certificate.checks:
-        if check.section == "survival" and check.figure is not None and (check.figure, check.holds) not in known:
-            yield f"{_told(check)} is none of the paired differences"
+def stated_figures(certificate: Certificate) -> dict[str, float | None]:
+    """Name of a check -> its figure, as data, figures and ladder have it; of the checks that just repeat one."""
+    figures, data = certificate.figures, certificate.data
+    own = [score for score in figures.scores if score.form == certificate.file.form]
+    stated: dict[str, float | None] = {
+        "records": data.n,
+        **{f"records_{name}": count for name, count in data.by_class.items()},
+        "failing_rungs": sum(rung.get("holds") is False for rung in certificate.ladder),
+        **{f"survival_{one.eps_uv:g}": one.difference for one in figures.survival},
+        **{f"masking_{check.name}": check.figure for check in figures.masking},
+    }
+    for score in own:
+        if score.attack == "clean":
+            stated |= {"clean_accuracy": score.accuracy.value, "clean_f1": score.f1.value}
+    worst = [score for score in own if score.attack == "worst case"]
+    if worst:
+        stated["attacked_accuracy"] = min(worst, key=lambda score: score.eps_uv).accuracy.value
+    if figures.stream is not None and figures.stream.hops:
+        stated["stream_equal"] = figures.stream.equal / figures.stream.hops
+    if figures.confidence is not None:
+        stated["calibration_error"] = figures.confidence.expected_error.value
+    return stated
 
 
 def _faults(certificate: Certificate) -> Iterator[str]:

@@ -131,7 +131,7 @@ def test_an_audit_without_the_optional_parts(own: Certified) -> None:
 
 
 def test_a_degraded_file_has_a_true_certificate_too(own: Certified) -> None:
-    worse = Check("clean_f1", "clean", False, 0.5, 0.6, "macro F1 0.5, at least 0.6", None, "least")
+    worse = Check("clean_loss", "clean", False, -0.05, -0.02, "-5 points, margin 2 points", None, "least")
     rewritten(own, judged(own.audit, worse, size="quick"))
     found = verify_certificate(own.path, own.file)
     assert found.holds and found.verdict == "degraded"

@@ -211,7 +211,9 @@ def _checks(
         return Check(name, section, holds, figure.value, bar, reason, None, sense, figure.low, figure.high)
 
     return (
-        Check("ladder", "ladder", True, 0, 0, "no rung of the ladder fails", None, "most"),
+        Check(
+            "failing_rungs", "ladder", True, 0, 0, "6 rungs of the ladder hold, 0 fail, 1 do not apply", None, "most"
+        ),
         Check("records", "data", True, n, 300, f"{n} records, at least 300 demanded", None, "least"),
         decided("clean_accuracy", "clean", clean.accuracy, 0.7, "least", "accuracy on clean records"),
         decided("clean_f1", "clean", clean.f1, 0.6, "least", "macro F1 on clean records"),
@@ -219,7 +221,7 @@ def _checks(
         decided("attacked_accuracy", "white-box", attacked.accuracy, 0.6, "least", "accuracy in the worst case"),
         *(
             Check(
-                f"margin_{one.eps_uv:g}",
+                f"survival_{one.eps_uv:g}",
                 "survival",
                 True,
                 one.difference,
@@ -232,9 +234,17 @@ def _checks(
             )
             for one in survival
         ),
-        Check("black_box_share", "black-box", True, 0.0, 0.01, "0 of 64 records fall to labels alone", None, "most"),
-        Check(
-            "zero_gradients", "masking", True, 0.0, 0.0, "0 of 768 records are right and have no gradient", None, "most"
+        Check("black_box_alarm", "black-box", True, 0.0, 0.01, "0 of 64 records fall to labels alone", None, "most"),
+        *(
+            Check(
+                f"masking_{one.name}",
+                "masking",
+                one.holds,
+                one.figure,
+                None if one.holds is None else one.bar,
+                f"masking, {one.name}: {one.message}",
+            )
+            for one in _masking()
         ),
         Check(
             "stream_equal",

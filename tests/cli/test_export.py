@@ -10,7 +10,7 @@ import onnx
 import pytest
 from click.testing import Result
 
-from edgeguard.cli import export
+from edgeguard.evaluation import run_export
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.export import parity
 from edgeguard.runtime.newest import newest_model
@@ -70,7 +70,7 @@ def test_a_named_method_is_not_ranked(edgeguard: Call, own_run: Path):
 
 
 def test_large_networks_are_not_ranked_unasked(edgeguard: Call, own_run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(export, "_AUTO_MACS", 1.0)
+    monkeypatch.setattr(run_export, "_AUTO_MACS", 1.0)
     result = edgeguard("export", own_run, "--int8", "--calibration-windows", 8)
     assert result.exit_code == 0 and "judging" not in result.stderr
     assert "calibration percentile:99.99, 8 training windows" in result.stdout

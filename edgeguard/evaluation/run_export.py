@@ -1,0 +1,215 @@
+"""One export, from what was named to files that hold what they claim."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
+from edgeguard.ecg.dataset import Dataset
+from edgeguard.ecg.split import Split, split_from
+from edgeguard.errors import InputError
+from edgeguard.evaluation.calibration import calibration_score
+from edgeguard.export import exporter
+from edgeguard.export.calibrate import parse_method
+from edgeguard.export.exporter import CALIBRATION_WINDOWS, METHOD, Int8Options, export_run
+from edgeguard.export.ranking import Scorer
+from edgeguard.export.rung import as_json
+from edgeguard.export.streaming import compiler
+from edgeguard.export.streaming.compiler import Compiled, compile_stream
+from edgeguard.models.cost import cost
+from edgeguard.models.run import Run, load_run, newest_run
+from edgeguard.runtime.census import fused_operators
+from edgeguard.runtime.loading import load_onnx
+from edgeguard.runtime.stream_form import stream_form
+from edgeguard.runtime.telling import Say, log
+from edgeguard.runtime.typed_json import IF_GIVEN, from_json, to_json
+
+SCHEMA = "edgeguard.export/1"
+
+_AUTO_MACS = 100e6
+"""Largest network, in multiply-accumulates a window, for which ranking takes minutes at most."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One check of the files: whether it holds, None where it does not apply, and the figure that decides."""
+
+    holds: bool | None
+    figure: float | None
+    meaning: str
+    note: str
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """Files that were written.
+
+    Attributes:
+        fp32, int8, streaming: paths; None where there is none.
+        bytes: of each.
+        calibration: how the quantiser's ranges were found.
+        golden: golden vectors of the int8 file.
+        parity: checks by name.
+        census: operators that ONNX Runtime executes, and how many of each.
+        stream: of the streaming file: hop, states, work and proof.
+    """
+
+    fp32: str | None
+    int8: str | None
+    streaming: str | None
+    bytes: dict[str, int | None]
+    calibration: dict[str, Any] | None
+    golden: tuple[str, ...]
+    parity: dict[str, Parity]
+    census: dict[str, int]
+    stream: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
+    schema: str = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """What `edgeguard export --json` prints."""
+        made: dict[str, Any] = to_json(self)
+        return made
+
+    @classmethod
+    def from_json(cls, value: Any) -> "ExportResult":
+        """Read that again; InputError where it is something else."""
+        return from_json(cls, value, where=SCHEMA)
+
+
+def export_model(
+    model: str | Path | None = None,
+    *,
+    int8: bool = False,
+    streaming: bool = False,
+    hop: float = 1.0,
+    data: Data | None = None,
+    ecg: Signals | None = None,
+    labels: Labels | None = None,
+    calibration: str | None = None,
+    calibration_windows: int = CALIBRATION_WINDOWS,
+    input_bits: int = 8,
+    input_step: float | None = None,
+    portable: bool = False,
+    exclude: Sequence[str] = (),
+    out: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    sampling_rate: float | None = None,
+    window: int | None = None,
+    unit: str | None = None,
+    say: Say = log,
+) -> ExportResult:
+    """Export a run to ONNX, checked against the network; or, with `streaming`, make a stream of anybody's window file.
+
+    Args:
+        model: run folder; None: the newest finished one under `runs/`; or, for a stream alone, an ONNX file.
+        int8: also the quantised file, calibrated on training windows.
+        streaming: also a file that takes one hop at a time, of the last file made.
+        hop: of the streaming file, seconds.
+        data, ecg, labels: what the run was trained on, where its config does not lead there.
+        calibration: auto (ranks several on validation records), minmax, percentile:99.99 or entropy; None: auto, but
+            percentile:99.99 for networks above 100 million multiply-accumulates a window.
+        calibration_windows: training windows to calibrate on.
+        input_bits: of the input's codes, 8 or 16.
+        input_step: microvolts from code to code of the input; None: what fits the bits.
+        portable: weights of 7 bits.
+        exclude: nodes to leave in float.
+        out: folder for the files; None: the run folder.
+        classes, sampling_rate, window, unit: of a file that does not say; hertz, samples, `uV`, `mV` or `V`.
+        say: receives a line now and then.
+
+    Raises InputError for anything that cannot be, and where a check fails: nothing is written then.
+    """
+    if input_step is not None and not 0 < input_step < float("inf"):
+        raise InputError(f"--input-step {input_step}: above 0 microvolts needed")
+    if calibration_windows < 1:
+        raise InputError(f"--calibration-windows {calibration_windows}: at least 1 window needed")
+    path, folder = None if model is None else Path(model), None if out is None else Path(out)
+    if path is not None and path.suffix == ".onnx":
+        if int8 or not streaming:
+            raise InputError(f"{path}: is an ONNX file already; add --streaming, or name a run folder to export")
+        facts = {"classes": classes, "unit": unit, "window": window, "sampling_rate": sampling_rate}
+        return ExportResult.from_json(to_json(_with_stream(_NOTHING, _stream(path, folder, hop, say, **facts))))
+    if calibration not in (None, "auto"):
+        parse_method(calibration)
+    if path is None:
+        path = newest_run()
+        say(f"run: {path}")
+    run = load_run(path)
+    dataset = _run_data(run, data, ecg, labels)
+    parts = split_from(dataset, run.config["split"])
+    ranked = int8 and (calibration or _usual_calibration(run)) == "auto"
+    options = Int8Options(
+        method=METHOD if calibration in (None, "auto") else calibration,
+        score=_score(run, dataset, parts, say) if ranked else None,
+        bits=input_bits,
+        step=input_step,
+        windows=calibration_windows,
+        exclude=tuple(exclude),
+        portable=portable,
+    )
+    result = export_run(run, dataset, parts, int8=int8, options=options, out=folder, say=say)
+    made = exporter.summary(result)
+    if streaming:
+        made = _with_stream(made, _stream(result.int8 or result.fp32, folder, hop, say))
+    return ExportResult.from_json(to_json(made))
+
+
+_NOTHING: dict[str, Any] = {
+    "fp32": None,
+    "int8": None,
+    "streaming": None,
+    "bytes": {"fp32": None, "int8": None, "streaming": None},
+    "calibration": None,
+    "golden": [],
+    "parity": {},
+    "census": {},
+}
+
+
+def _stream(path: Path, folder: Path | None, hop: float, say: Say, **facts: Any) -> Compiled:
+    """`NAME-stream.onnx` of a window model's file, in its own folder unless told."""
+    say(f"compiling the stream and proving it against {path.name}")
+    return compile_stream(path, (folder or path.parent) / f"{path.stem}-stream.onnx", hop=hop, **facts)
+
+
+def _with_stream(made: dict[str, Any], compiled: Compiled) -> dict[str, Any]:
+    """The figures with the stream's among them."""
+    return {
+        **made,
+        "streaming": str(compiled.path),
+        "bytes": {**made["bytes"], "streaming": compiled.path.stat().st_size},
+        "parity": {**made["parity"], **as_json([compiled.rung()])},
+        "census": made["census"] or fused_operators(stream_form(load_onnx(compiled.path))[0]),
+        "stream": compiler.summary(compiled),
+    }
+
+
+def _usual_calibration(run: Run) -> str:
+    """`auto` for a network that can be attacked within about a minute, else the usual method."""
+    return "auto" if cost(run.model, window=run.config["window"]).macs <= _AUTO_MACS else METHOD
+
+
+def _score(run: Run, dataset: Dataset, split: Split, say: Say) -> Scorer:
+    say("crafting attacks on validation records, to rank calibrations (skipped by naming one with --calibration)")
+    return calibration_score(run, dataset, split)
+
+
+def _run_data(run: Run, data: Data | None, ecg: Signals | None, labels: Labels | None) -> Dataset:
+    """The data set that a run was trained on; InputError where another one is there."""
+    config = run.config
+    dataset = records_of(
+        data,
+        ecg,
+        labels,
+        run_options=config["options"],
+        window=config["window"],
+        classes=config["classes"],
+        sampling_rate=config["sampling_rate"],
+    )
+    if dataset.fingerprint != config["data"]["fingerprint"]:
+        raise InputError(
+            f"{dataset.source}: not the data that the run was trained on ({config['data']['source']}); "
+            "name them with --data"
+        )
+    return dataset

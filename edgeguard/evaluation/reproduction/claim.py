@@ -22,6 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,8 @@ LOST_AFTER = 60.0
 _BEAT = 5.0
 _RELEASED = "released"
 _HIDDEN = ".new-"
+_HELD: set[str] = set()
+"""Names of the attempts of this process."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Watch:
         """Whether nobody works on an attempt any more."""
         owner = Owner.parse(attempt.name)
         died = True if owner is None else owner.has_died()
+        if owner == Owner.here():
+            died = attempt.name not in _HELD
         if died is not None:
             return died
         beat = _read(attempt / HEARTBEAT)
@@ -110,6 +115,7 @@ class Attempt:
     def __init__(self, folder: Path, *, spent: float) -> None:
         self.folder = folder
         self.out = folder / WORK
+        _HELD.add(folder.name)
         self._spent = spent
         self._began = time.monotonic()
         self._stop = threading.Event()
@@ -138,9 +144,12 @@ class Attempt:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        _HELD.discard(self.folder.name)
         if self.is_held() and self.out.is_dir():
             self._write_heartbeat()
-            _rename(self.folder, self.folder.with_name(f"{_RELEASED}-{uuid.uuid4().hex[:8]}"))
+            # Where that fails, others take this for what it is when the process has ended.
+            with suppress(OSError):
+                _rename(self.folder, self.folder.with_name(f"{_RELEASED}-{uuid.uuid4().hex[:8]}"))
 
     def _beat(self) -> None:
         while not self._stop.wait(_BEAT):
@@ -148,11 +157,8 @@ class Attempt:
 
     def _write_heartbeat(self) -> None:
         # Never made anew: without it, the folder is no longer this owner's.
-        try:
-            with (self.folder / HEARTBEAT).open("r+b") as file:
-                file.write(f"{self.seconds:014.1f}\n".encode())
-        except OSError:
-            pass
+        with suppress(OSError), (self.folder / HEARTBEAT).open("r+b") as file:
+            file.write(f"{self.seconds:014.1f}\n".encode())
 
 
 def claim(folder: Path, watch: Watch) -> Attempt | None:
@@ -168,7 +174,7 @@ def claim(folder: Path, watch: Watch) -> Attempt | None:
         if others:
             # Of several, which only a file system that lies can leave, the one that got furthest.
             return _take_over(max(others, key=lambda other: (_spent(other), other.name)), mine)
-        return _begin(mine, watch)
+        return _begin(mine)
     except OSError as error:
         place = folder.parent.parent
         raise InputError(
@@ -187,14 +193,15 @@ def _take_over(other: Path, mine: Path) -> Attempt | None:
     return Attempt(mine, spent=spent) if _rename(other, mine) else None
 
 
-def _begin(mine: Path, watch: Watch) -> Attempt | None:
+def _begin(mine: Path) -> Attempt | None:
     hidden = mine.with_name(_HIDDEN + mine.name)
     (hidden / WORK).mkdir(parents=True)
     (hidden / HEARTBEAT).write_bytes(b"0\n")
     # The folder around it may have been cleared away by whoever finished the job.
     if not _rename(hidden, mine):
         return None
-    if any(not watch.is_lost(other) for other in _attempts(mine.parent) if other != mine):
+    # Even one that has been given back meanwhile: what was done there is worth taking over.
+    if any(other != mine for other in _attempts(mine.parent)):
         shutil.rmtree(mine, ignore_errors=True)
         return None
     return Attempt(mine, spent=0.0)

@@ -122,7 +122,7 @@ def _start(offered: list[dict[str, float]], folder: str) -> "SpecCluster":
             )
     except RuntimeError as error:
         raise InputError(
-            f"the {len(offered)} processes of the cluster do not start ({error}); ask for fewer"
+            f"the cluster of {len(offered)} processes does not start ({error}); ask for fewer"
         ) from error
 
 

@@ -83,7 +83,11 @@ class Store:
             attempt.abandon()
             return None
         # Of an owner that died while finishing.
-        (attempt.out / RECORD).unlink(missing_ok=True)
+        try:
+            (attempt.out / RECORD).unlink(missing_ok=True)
+        except OSError as error:
+            attempt.__exit__(None, None, None)
+            raise unwritable(self.root, error) from error
         return attempt
 
     def owner(self, job: Job | Task) -> Owner | None:
@@ -130,11 +134,14 @@ class Store:
         version's.
         """
         folder = self.path(job)
-        mend = f"delete the folder {folder}, and it is computed again"
-        record = read_json(folder / RECORD)
-        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-            found = record.get("schema") if isinstance(record, dict) else None
-            raise InputError(f"{folder / RECORD}: schema {found!r}, this version reads {SCHEMA!r}; {mend}")
+        mend = _mend(folder)
+        try:
+            record = read_json(folder / RECORD)
+        except InputError as error:
+            raise InputError(f"{str(error).partition(';')[0]}; {mend}") from error
+        schema = record.get("schema") if isinstance(record, dict) else None
+        if schema != SCHEMA:
+            raise InputError(f"{folder / RECORD}: schema {schema!r}, this version reads {SCHEMA!r}; {mend}")
         if {**record, **_identity(job if isinstance(job, Task) else job.task)} != record:
             raise InputError(f"{folder / RECORD}: the result of another job; {mend}")
         for name, digest in record["sha256"].items():
@@ -175,6 +182,10 @@ def _seal(task: Task, out: Path, seconds: float) -> bool:
     return True
 
 
+def _mend(folder: Path) -> str:
+    return f"delete the folder {folder}, and it is computed again"
+
+
 def _identity(task: Task) -> dict[str, Any]:
     return {
         "function": task.function,
@@ -187,6 +198,8 @@ def _identity(task: Task) -> dict[str, Any]:
 def _move(out: Path, final: Path) -> bool:
     """Rename a folder to its final name; False where there is a result already, or the folder has been taken over."""
     final.parent.mkdir(parents=True, exist_ok=True)
+    if final.exists() and not (final / RECORD).exists():
+        raise InputError(f"{final}: holds something, but no {RECORD} that says what; {_mend(final)}")
     try:
         out.rename(final)
     except OSError:

@@ -21,6 +21,8 @@ COMMANDS = {
     "attack-onnx": "attack_onnx",
     "attack-stream": "attack_stream",
     "verify": "verify",
+    "audit": "audit",
+    "plan": "plan",
     "data": "data",
     "arch": "arch",
     "demo": "demo",

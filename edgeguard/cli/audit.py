@@ -1,0 +1,101 @@
+"""edgeguard audit."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeguard.cli.options import data_options, model_options
+from edgeguard.cli.output import emit, json_option, say
+from edgeguard.errors import InputError
+
+ROOT = Path("runs/audit")
+
+
+@click.command("audit")
+@click.argument("model", metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path), required=False)
+@click.option("--quick", is_flag=True, help="A screening of about 100 records in a few minutes.")
+@click.option("--full", is_flag=True, help="All test records, the full portfolio, a day of stream: hours.")
+@data_options
+@click.option(
+    "--reference",
+    metavar="RUN|FILE",
+    type=click.Path(path_type=Path),
+    help="Float form to hold an int8 file against [default: the run or float file beside it].",
+)
+@click.option(
+    "--thresholds",
+    metavar="FILE.toml",
+    type=click.Path(path_type=Path),
+    help="What is demanded, key by key; the defaults are in edgeguard/evaluation/audit/thresholds.toml.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Judge at most this many records, stratified.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of report, certificate and findings; an interrupted audit goes on there [default: runs/audit/NAME].",
+)
+@click.option(
+    "--sign",
+    "key",
+    metavar="KEY.pem",
+    type=click.Path(path_type=Path),
+    help="Ed25519 private key to sign the certificate with.",
+)
+@model_options
+@json_option
+def command(
+    model: Path | None,
+    quick: bool,
+    full: bool,
+    out: Path | None,
+    key: Path | None,
+    as_json: bool,
+    classes: str | None,
+    **options: Any,
+) -> int:
+    """Is the file that you deploy still accurate, and still robust, after int8 export, streaming and attack?
+
+    Audits an ONNX file, or the int8 file of a run (default: the newest file under runs/), and writes report.html and
+    certificate.json.
+
+    Exit code 0: it survives, or --quick shows no harm. 1: it is degraded, or there is too little to tell. 2: bad input.
+    """
+    if quick and full:
+        raise InputError("--quick --full: choose one of the two, or neither")
+    from edgeguard.evaluation.audit.run import run_audit
+    from edgeguard.evaluation.audit.store import audit_json
+    from edgeguard.evaluation.signature import load_private_key
+    from edgeguard.report.audit_files import write_audit
+    from edgeguard.report.audit_table import audit_table
+    from edgeguard.runtime.newest import newest_model
+    from edgeguard.runtime.typed_json import to_json
+
+    if key is not None:
+        load_private_key(key)
+    if model is None:
+        model = newest_model()
+        say(f"model: {model}")
+    out = out or ROOT / (model.resolve().name if model.is_dir() else model.stem)
+    audit = run_audit(
+        model,
+        size="quick" if quick else "full" if full else "default",
+        out=out,
+        classes=classes.split(",") if classes else None,
+        say=say,
+        **options,
+    )
+    audit = write_audit(audit, out, key=key)
+    paths = {name: str(out / audit.files[name]) for name in ("report", "certificate")}
+    result = {
+        "verdict": audit.verdict,
+        "reasons": list(audit.reasons),
+        "checks": to_json(audit.checks),
+        **paths,
+        "audit": audit_json(audit),
+    }
+    text = partial("\n".join, [audit_table(audit), "", *(f"{name:<12} {path}" for name, path in paths.items())])
+    emit("audit", result, text, as_json=as_json)
+    return int(audit.verdict not in ("survives", "screened"))

@@ -1,0 +1,230 @@
+"""The audited file, its float forms, and the networks whose gradient attacks all of them alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+import edgeguard
+from edgeguard.ecg.origin import Named, trained_on
+from edgeguard.errors import InputError
+from edgeguard.evaluation.comparison import share_sources
+from edgeguard.evaluation.contender import Contender
+from edgeguard.evaluation.run_export import export_model
+from edgeguard.evaluation.sources import Source, check_agreement, sources_of
+from edgeguard.evaluation.subject import Subject, file_subject, open_subject
+from edgeguard.export.codes import is_quantised
+from edgeguard.export.float_graph import export_float
+from edgeguard.models.run import Run, load_run
+from edgeguard.runtime.files import write_bytes
+from edgeguard.runtime.loading import load_onnx
+from edgeguard.runtime.metadata import ModelMetadata
+from edgeguard.runtime.session import OnnxModel, open_model
+from edgeguard.runtime.telling import Say
+
+TORCH, FP32, INT8 = "torch", "fp32", "int8"
+
+
+@dataclass(frozen=True)
+class Forms:
+    """One network in all its forms.
+
+    Attributes:
+        form: of the audited file, `int8` or `fp32`.
+        judged: form -> who is judged, the audited file first; all of them under the sources of all.
+        reference: the float form that the audited file is held against; None without one.
+        lacking: one line, why there is no attack or no reference; None where nothing is lacking.
+    """
+
+    form: str
+    judged: dict[str, Contender]
+    reference: str | None
+    lacking: str | None = None
+
+    @property
+    def audited(self) -> Contender:
+        """The file in question."""
+        return self.judged[self.form]
+
+    @property
+    def file(self) -> OnnxModel:
+        """The same, opened."""
+        file = self.audited.subject.file
+        assert file is not None
+        return file
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What crafts; none where nothing is at hand."""
+        return self.audited.sources
+
+    @property
+    def compared_with(self) -> str | None:
+        """The reference, for people: its form and where it is."""
+        return None if self.reference is None else f"{self.reference} {self.judged[self.reference].subject.name}"
+
+
+def open_forms(
+    model: Path, reference: Path | None, *, profile: str, out: Path, data: Named, say: Say, **facts: Any
+) -> Forms:
+    """The file, or the int8 file of a run, with the float forms that are at hand.
+
+    Args:
+        reference: a run or a float file; None: the run and the float file beside the file, the latter made of the run
+            where it is not there.
+        profile: of the attacks, whose default gradient sources are meant.
+        out: folder for files that have to be made.
+        data: that a run without an int8 file is calibrated on, where it is not what its own options name.
+        facts: what a foreign file does not say of itself.
+
+    Raises InputError for what is no classifier file, or forms that are not of one network.
+    """
+    audited = _audited(model, out=out, data=data, say=say, **facts)
+    assert audited.file is not None
+    quantised = is_quantised(load_onnx(audited.file.path))
+    form = INT8 if quantised else FP32
+    if reference is not None and not quantised:
+        raise InputError(f"--reference {reference}: {audited.name} computes in float itself; leave it out")
+    others = _float_forms(audited, reference, out=out, **facts) if quantised else {}
+    for name, other in others.items():
+        if (other.classes, other.window) != (audited.classes, audited.window):
+            raise InputError(
+                f"{other.name}: takes {other.window} samples of classes {','.join(other.classes)}, {audited.name} "
+                f"{audited.window} of {','.join(audited.classes)}; name its own {name} form with --reference"
+            )
+    own, lacking = _sources(audited, profile, None if quantised else ("twin",))
+    chief = next((name for name in (FP32, TORCH) if name in others), None)
+    first = Contender(audited, audited, own)
+    if chief is None:
+        lacking = lacking or (f"{audited.name}: no float form of it is at hand; name one with --reference")
+        return Forms(form, {form: first}, None, lacking if quantised or not own else None)
+    against, why = _sources(others[chief], profile, ("parent",) if others[chief].run else ("twin",))
+    second = Contender(others[chief], others[chief], against)
+    if len({source.identity for source in (*own, *against)}) > 1:
+        shared: Sequence[Contender] = share_sources([first, second])
+    else:
+        lacking = f"{lacking or why or audited.name}: attacks can be crafted on one of the two forms alone"
+        shared = [replace(one, sources=own or against) for one in (first, second)]
+    rest = {
+        name: Contender(other, other, tuple(replace(source, twin_of=None) for source in shared[0].sources))
+        for name, other in others.items()
+        if name != chief
+    }
+    return Forms(form, {form: shared[0], chief: shared[1], **rest}, chief, lacking)
+
+
+def with_agreeing_twins(forms: Forms, ecg: np.ndarray) -> Forms:
+    """The forms without twins that do not compute what their files do on float32 [B, 1, T]; `lacking` tells of them."""
+    dropped: dict[str, str] = {}
+    for one in forms.judged.values():
+        for source in one.sources:
+            if source.twin_of is not None:
+                try:
+                    check_agreement(source, one.crafting, ecg)
+                except InputError as error:
+                    dropped[source.identity] = str(error)
+    if not dropped:
+        return forms
+    kept = {
+        name: replace(one, sources=tuple(source for source in one.sources if source.identity not in dropped))
+        for name, one in forms.judged.items()
+    }
+    return replace(forms, judged=kept, lacking=next(iter(dropped.values())))
+
+
+def _audited(model: Path, *, out: Path, data: Named, say: Say, **facts: Any) -> Subject:
+    """The file; of a run its own int8 file, made where there is none. Either with its run, where that is at hand."""
+    if not model.is_dir():
+        return open_subject(model, **facts)
+    run = load_run(model)
+    found = [
+        path
+        for folder in (model, out)
+        for path in _files_of(run.weights_sha256, folder)
+        if is_quantised(load_onnx(path))
+    ]
+    if found:
+        say(f"file: {found[0]}")
+        return replace(file_subject(open_model(found[0], threads=facts.get("threads", 1))), run=run)
+    say(f"{model}: has no int8 file; exporting one into {out}")
+    spec, labels = trained_on(run.config["options"], *data)
+    made = export_model(model, int8=True, data=spec, labels=labels, out=out, say=say)
+    assert made.int8 is not None
+    return replace(file_subject(open_model(made.int8, threads=facts.get("threads", 1))), run=run)
+
+
+def _float_forms(audited: Subject, reference: Path | None, *, out: Path, **facts: Any) -> dict[str, Subject]:
+    """Form -> the run and the float file of the audited file's network, as far as they are at hand."""
+    file = audited.file
+    assert file is not None
+    if reference is not None:
+        named = open_subject(reference, **({} if reference.is_dir() else facts))
+        if named.file is not None and is_quantised(load_onnx(named.file.path)):
+            raise InputError(f"--reference {reference}: computes on codes itself; name the file's float form")
+        if named.file is not None:
+            return {FP32: named, **({TORCH: open_subject(named.run.path)} if named.run else {})}
+        assert named.run is not None
+        run = named.run
+    else:
+        beside = [
+            path for path in _files_of(audited.weights_sha256, file.path.parent) if not is_quantised(load_onnx(path))
+        ]
+        if beside and audited.run is None:
+            return {FP32: open_subject(beside[0], **facts)}
+        if audited.run is None:
+            return {}
+        run = audited.run
+        if beside:
+            return {FP32: replace(open_subject(beside[0], **facts), run=run), TORCH: open_subject(run.path)}
+    try:
+        made = _float_file(run, file, out / f"{file.path.stem.removesuffix('-int8')}-fp32.onnx")
+    except InputError:
+        return {TORCH: open_subject(run.path)}
+    return {FP32: replace(file_subject(open_model(made)), run=run), TORCH: open_subject(run.path)}
+
+
+def _files_of(weights_sha256: str | None, folder: Path) -> list[Path]:
+    """The window files in a folder that say they were exported from the weights."""
+    found = []
+    for path in sorted(folder.glob("*.onnx")) if weights_sha256 else []:
+        try:
+            props = {entry.key: entry.value for entry in load_onnx(path).metadata_props}
+            about = ModelMetadata.from_props(props)
+        except InputError:
+            continue
+        if about.parent_sha256 == weights_sha256 and about.hop is None:
+            found.append(path)
+    return found
+
+
+def _float_file(run: Run, file: OnnxModel, path: Path) -> Path:
+    """The float graph of a run as a file, as its own exporter writes it."""
+    graph = export_float(run.model, window=file.window)
+    about = ModelMetadata(
+        classes=file.classes,
+        sampling_rate=file.sampling_rate,
+        window=file.window,
+        architecture=run.config.get("arch"),
+        defense=run.config.get("defense"),
+        seed=run.config.get("seed"),
+        data=run.config.get("data"),
+        split=run.config.get("split"),
+        parent_sha256=run.weights_sha256,
+        tool_version=edgeguard.__version__,
+    )
+    onnx.helper.set_model_props(graph, about.to_props())
+    write_bytes(path, graph.SerializeToString())
+    return path
+
+
+def _sources(subject: Subject, profile: str, chosen: tuple[str, ...] | None) -> tuple[tuple[Source, ...], str | None]:
+    """What crafts against a subject, and one line where that is not all, or nothing."""
+    try:
+        return sources_of(subject, profile=profile, chosen=chosen if subject.is_file else None)
+    except InputError as error:
+        if chosen is not None and subject.run is not None:
+            return _sources(subject, profile, None)
+        return (), str(error)

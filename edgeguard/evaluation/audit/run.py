@@ -1,0 +1,147 @@
+"""The whole audit of one file: from a name to a verdict."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import edgeguard
+from edgeguard.ecg.origin import file_data
+from edgeguard.errors import InputError
+from edgeguard.evaluation.audit.findings import Job, all_found, nothing_found
+from edgeguard.evaluation.audit.forms import Forms, open_forms, with_agreeing_twins
+from edgeguard.evaluation.audit.ladder import finite_check
+from edgeguard.evaluation.audit.provenance import provenance, repeating_command
+from edgeguard.evaluation.audit.records import choose_records, data_checks
+from edgeguard.evaluation.audit.result import Audit, Check, ModelFacts
+from edgeguard.evaluation.audit.sections import Sections
+from edgeguard.evaluation.audit.sizes import SIZES
+from edgeguard.evaluation.audit.thresholds import load_thresholds
+from edgeguard.evaluation.audit.verdict import verdict_of
+from edgeguard.models.run import CONFIG
+from edgeguard.runtime.files import write_bytes
+from edgeguard.runtime.telling import Say, log
+
+SECTIONS = "sections"
+"""Folder, in that of the audit, of what was found so far."""
+_GRAVITY = (
+    *("ladder", "data", "survival", "white-box", "masking", "black-box"),
+    *("clean", "stream", "confidence"),
+)
+_AGREEING = 256
+"""Records on which a twin must agree with its file before it may attack."""
+
+
+def run_audit(
+    model: Path,
+    *,
+    data: str | None = None,
+    labels: Path | None = None,
+    size: str = "default",
+    reference: Path | None = None,
+    thresholds: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    out: Path,
+    say: Say = log,
+    **facts: Any,
+) -> Audit:
+    """Is the file still accurate, and still robust, after export, streaming and attack?
+
+    Findings are kept in `out` section by section: an interrupted audit, called again, goes on.
+
+    Args:
+        model: an ONNX file, or a run, whose int8 file is audited, and exported first where there is none.
+        data: records, as `edgeguard.ecg.sources.load_dataset` takes them; None: those that the file's run names, or
+            the default ones.
+        labels: reference CSV of the data, where it is not inside or beside them.
+        size: `quick`, `default` or `full`.
+        reference: run or float file to hold an int8 file against; None: what lies beside it.
+        thresholds: TOML file that overrides single keys of `thresholds.toml`.
+        limit: records to judge, in place of the size's number.
+        seed: of the choice of records, of random starts and of what is synthetic.
+        out: folder for findings, adversarial records, golden vectors and the streaming file.
+        say: receives a line a section.
+        facts: `threads` of ONNX Runtime, and `sampling_rate`, `window`, `unit`, `classes` of a file that does not say.
+
+    Returns:
+        The audit; `files` has what lies in `out` so far. `edgeguard.report.audit_files.write_audit` writes the rest.
+
+    Raises InputError for anything that cannot be, and for a folder that cannot be written, before long work.
+    """
+    if size not in SIZES:
+        raise InputError(f"size {size}: unknown; choose from {', '.join(SIZES)}")
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit {limit}: at least 1 needed")
+    wanted, demands = SIZES[size], load_thresholds(thresholds, size=size)
+    check_writable(out)
+    named = file_data(model / CONFIG if model.is_dir() else model, data, labels)
+    forms = open_forms(model, reference, profile=wanted.profile, out=out, data=named, say=say, **facts)
+    most = wanted.records if limit is None else limit
+    records = choose_records(forms, *named, limit=most, calibration=wanted.calibration_records, seed=seed)
+    say(f"data: {records.dataset.source}, {records.part}")
+    ecg = records.dataset.batch(records.index[:_AGREEING])[0]
+    finite = finite_check(forms.file, ecg)
+    if finite.holds:
+        forms = with_agreeing_twins(forms, ecg)
+    if forms.lacking:
+        say(f"note: {forms.lacking}")
+    common = {
+        "version": edgeguard.__version__,
+        "judged": {name: one.subject.sha256 for name, one in forms.judged.items()},
+        "records": records.digest,
+        "seed": seed,
+    }
+    job = Job(forms, records, demands, wanted, Sections(out / SECTIONS, common, say), seed, out)
+    found, checks = all_found(job) if finite.holds else nothing_found(job)
+    checks = in_order([finite, *checks, *data_checks(records.facts(), demands)])
+    verdict, reasons = verdict_of(checks, size=size)
+    command = repeating_command(
+        model,
+        **{"quick": size == "quick", "full": size == "full", "data": data, "labels": labels, "reference": reference},
+        **{"thresholds": thresholds, "limit": limit, "seed": seed, "out": out},
+        **{name: ",".join(value) if name == "classes" and value else value for name, value in facts.items()},
+    )
+    return Audit(
+        verdict=verdict,
+        reasons=reasons,
+        size=size,
+        profile=wanted.profile,
+        model=_model_facts(forms),
+        data=records.facts(),
+        thresholds=demands.to_json(),
+        checks=checks,
+        provenance=provenance(command, seed=seed, seconds=job.sections.seconds),
+        **found,
+    )
+
+
+def in_order(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """The gravest section first, so that a verdict's reasons are in that order."""
+    return tuple(sorted(checks, key=lambda check: _GRAVITY.index(check.section)))
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder; InputError where nothing can be written into it."""
+    trial = folder / ".writable"
+    write_bytes(trial, b"")
+    trial.unlink()
+
+
+def _model_facts(forms: Forms) -> ModelFacts:
+    file = forms.file
+    about = file.metadata
+    return ModelFacts(
+        path=str(file.path),
+        form=forms.form,
+        sha256=file.sha256,
+        bytes=file.path.stat().st_size,
+        defense=about.defense,
+        arch=about.architecture,
+        classes=file.classes,
+        sampling_rate=file.sampling_rate,
+        window=file.window,
+        input_step_uv=file.input_step_uv,
+        parent=about.parent_sha256,
+        compared_with=forms.compared_with,
+        unit=about.unit or "uV",
+    )

@@ -1,0 +1,173 @@
+"""The file as a watch runs it: compiled to a stream, proven, played, and what it costs."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgeguard.ecg.stream import stream_day
+from edgeguard.ecg.synthetic_day import SyntheticDay
+from edgeguard.errors import InputError
+from edgeguard.evaluation.audit.probabilities import probabilities
+from edgeguard.evaluation.audit.result import Check, Decision, Span, Stream
+from edgeguard.evaluation.audit.scores import ALARM
+from edgeguard.evaluation.audit.thresholds import Thresholds
+from edgeguard.evaluation.stream_score import score_stream
+from edgeguard.export.streaming.compiler import Compiled, compile_stream
+from edgeguard.firmware_sim.bill import bill
+from edgeguard.firmware_sim.decisions import DecisionRules
+from edgeguard.firmware_sim.engine import Status
+from edgeguard.firmware_sim.scorers import StreamModel, WindowModel
+from edgeguard.firmware_sim.simulator import WatchOptions, simulate
+from edgeguard.runtime.cost import file_cost
+from edgeguard.runtime.loading import load_onnx
+from edgeguard.runtime.session import OnnxModel
+from edgeguard.runtime.streaming import open_stream
+
+SHOWN_SECONDS = 1_800.0
+"""Of decisions that a report draws."""
+_STATUS = {Status.SCORING: "scored"}
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """The stream, and its bill.
+
+    Attributes:
+        file: name of the streaming file in the audit's folder; None where it cannot be compiled.
+        failure: why playing it failed; None where it did not.
+    """
+
+    stream: Stream
+    file: str | None
+    bill: dict[str, Any] | None
+    failure: str | None
+
+
+def stream_file(file: OnnxModel, *, proof_hops: int, seconds: float, seed: int, out: Path) -> Streamed:
+    """Compile, prove, play and bill; writes `NAME-stream.onnx` into `out` where it can be compiled.
+
+    A file that cannot be compiled is played as a window file, which scores the newest window anew every second.
+    """
+    target = out / f"{file.path.stem}-stream.onnx"
+    compiled: Compiled | None = None
+    try:
+        compiled = compile_stream(
+            file.path,
+            target,
+            proof_hops=proof_hops,
+            sampling_rate=file.sampling_rate,
+            window=file.window,
+            unit=file.metadata.unit,
+            classes=file.classes,
+        )
+    except InputError as error:
+        message = str(error)
+    else:
+        proof = compiled.proof
+        equal = "in every bit" if compiled.equality == "equal" else "within 1e-4, and of the same class,"
+        message = f"equal to the window file {equal} at {_held(compiled)} of {proof.hops} hops"
+    model: WindowModel | StreamModel = open_stream(compiled.path) if compiled else file
+    stream, failure = _played(model, seconds=seconds, seed=seed)
+    stream = replace(
+        stream,
+        compiled=compiled is not None,
+        message=message,
+        hops=compiled.proof.hops if compiled else 0,
+        equal=_held(compiled) if compiled else 0,
+        macs_per_hop=compiled.hop_macs if compiled else None,
+        macs_per_window=compiled.window_macs if compiled else _window_macs(file),
+    )
+    return Streamed(stream, compiled.path.name if compiled else None, _bill(file, compiled), failure)
+
+
+def stream_checks(found: Streamed, demands: Thresholds) -> tuple[Check, ...]:
+    """Whether the stream is the window file, and whether it can be played at all."""
+    stream, checks = found.stream, []
+    if found.failure:
+        checks.append(Check("stream_played", "stream", False, None, None, f"stream: {found.failure}"))
+    if not stream.compiled:
+        bar = 1.0 if demands.stream_needed else None
+        return *checks, Check("stream_equal", "stream", None, None, bar, f"no stream: {stream.message}")
+    share = stream.equal / stream.hops
+    bar = 1.0 if demands.stream_equal else None
+    holds = share >= 1 if demands.stream_equal else None
+    return *checks, Check("stream_equal", "stream", holds, share, bar, f"stream {stream.message}", None, "least")
+
+
+def synthetic_day(seconds: float, *, sampling_rate: float, seed: int) -> SyntheticDay:
+    """A day of that length with about as many episodes as a whole one; never rarer than a day's."""
+    return SyntheticDay(
+        seconds=seconds,
+        seed=seed,
+        sampling_rate=sampling_rate,
+        gap=min(3600.0, seconds / 8),
+        episode=(60.0, min(1200.0, max(seconds / 4, 60.0))),
+    )
+
+
+def _played(model: WindowModel | StreamModel, *, seconds: float, seed: int) -> tuple[Stream, str | None]:
+    """What a watch says of a synthetic day; what was heard before a failure stays."""
+    decisions: list[Decision] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "decision" and event["t"] <= SHOWN_SECONDS:
+            logits = event["logits"]
+            shares = () if logits is None else tuple(probabilities([logits])[0].tolist())
+            decisions.append(Decision(event["t"], _STATUS.get(event["status"], str(event["status"])), shares))
+
+    options = WatchOptions(rules=_rules(model), seed=seed)
+    empty = Stream(False, "", 0, 0, "nothing was played", (), (), (), (), {}, 0, None, 0)
+    try:
+        day = synthetic_day(seconds, sampling_rate=model.sampling_rate, seed=seed)
+        truth = day.time_line()
+        result = simulate(model, [stream_day(day)], hear, options)
+    except InputError as error:
+        return replace(empty, decisions=tuple(decisions)), str(error)
+    episodes = [one.to_json() for one in result.episodes]
+    return (
+        replace(
+            empty,
+            signal=f"{seconds:g} s of a synthetic heart, seed {seed}",
+            decisions=tuple(decisions),
+            truth=tuple(Span(span.label, span.start, span.end) for span in truth),
+            episodes=tuple(Span(one["class"], one["start"], one["end"]) for one in episodes),
+            scores=tuple(score_stream(result, options, truth)),
+            latency_ms=result.latency_ms(),
+            deadline_misses=result.deadline_misses,
+        ),
+        None,
+    )
+
+
+def _rules(model: WindowModel | StreamModel) -> DecisionRules | None:
+    """As `edgeguard simulate` has them; none for a file without the class that a watch announces."""
+    if ALARM not in model.classes:
+        return None
+    return DecisionRules(
+        watch=(ALARM,),
+        noise=tuple(name for name in DecisionRules().noise if name in model.classes),
+        look_back=model.window / model.sampling_rate / 2,
+    )
+
+
+def _held(compiled: Compiled) -> int:
+    """Hops of the proof at which the stream is as equal as it should be."""
+    return compiled.proof.equal if compiled.equality == "equal" else compiled.proof.decisions
+
+
+def _window_macs(file: OnnxModel) -> int:
+    try:
+        return file_cost(load_onnx(file.path), file.path, window=file.window).macs
+    except InputError:
+        return 0
+
+
+def _bill(file: OnnxModel, compiled: Compiled | None) -> dict[str, Any] | None:
+    """Of what a watch would run, the stream where there is one; the window file's own lies in it as `window_file`."""
+    try:
+        window = bill(file.path, sampling_rate=file.sampling_rate, window=file.window).to_json()
+    except InputError:
+        return None
+    if compiled is None:
+        return window
+    return {**bill(compiled.path).to_json(), "window_file": window}

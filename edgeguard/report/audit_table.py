@@ -1,0 +1,99 @@
+"""An audit as people read it in a terminal: the verdict, why, and the figures behind it."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from edgeguard.evaluation.audit.result import Audit, Check, Rate
+
+_WORDS = {True: "hold", False: "fail", None: "open"}
+_ATTACKS = ("clean", "pgd", "sap", "cw-smooth", "worst case")
+
+
+def audit_table(audit: Audit) -> str:
+    """The whole of it, the verdict first."""
+    return "\n\n".join(
+        "\n".join(lines)
+        for lines in (_verdict(audit), _scores(audit), _groups(audit), _further(audit), _checks(audit.checks))
+        if lines
+    )
+
+
+def _verdict(audit: Audit) -> list[str]:
+    against = f" against {audit.model.compared_with}" if audit.model.compared_with else ""
+    lines = [f"{audit.verdict.upper():<12} {audit.model.path}{against}"]
+    lines += [f"{'':<12} {reason}" for reason in audit.reasons]
+    return [*lines, f"{'':<12} {audit.data.n} records of {audit.data.source} ({audit.data.part}), {audit.size} size"]
+
+
+def _scores(audit: Audit) -> list[str]:
+    """A row a form and budget, accuracy with its interval."""
+    forms = list(dict.fromkeys(score.form for score in audit.scores))
+    found = {(score.form, score.eps_uv, score.attack): score for score in audit.scores}
+    attacks = [name for name in _ATTACKS if any(score.attack == name for score in audit.scores)]
+    if not found:
+        return []
+    lines = [f"{'accuracy':<9}{'form':<7}" + "".join(f"{name:<22}" for name in attacks).rstrip()]
+    for eps in sorted({score.eps_uv for score in audit.scores if score.eps_uv}) or [0.0]:
+        for form in forms:
+            shown = [found.get((form, 0.0 if name == "clean" else eps, name)) for name in attacks]
+            cells = "".join(f"{'' if score is None else rate_text(score.accuracy):<22}" for score in shown)
+            lines.append(f"{f'{eps:g} uV' if eps else '':<9}{form:<7}{cells}".rstrip())
+    return lines
+
+
+def _groups(audit: Audit) -> list[str]:
+    groups = [*audit.classes, *audit.snr]
+    if not groups:
+        return []
+    budgets = list(groups[0].attacked)
+    lines = [
+        f"{'records right':<16}{'n':>5}  {'clean':<22}" + "".join(f"{f'{eps} uV':<22}" for eps in budgets).rstrip()
+    ]
+    for group in groups:
+        cells = "".join(f"{rate_text(rate):<22}" for rate in (group.clean, *(group.attacked[eps] for eps in budgets)))
+        lines.append(f"{group.name:<16}{group.n:>5}  {cells}".rstrip())
+    return lines
+
+
+def _further(audit: Audit) -> list[str]:
+    """A line each of the black box, the stream and confidence."""
+    lines = []
+    if audit.black_box and audit.black_box.curve:
+        last = audit.black_box.curve[-1]
+        linf = "no" if last.median_linf_uv != last.median_linf_uv else f"{last.median_linf_uv:,.0f} uV"
+        attacked = audit.black_box.samples - audit.black_box.skipped
+        lines.append(
+            f"black box   {audit.black_box.attack}, {last.queries} labels on {attacked} records: median L-inf {linf}"
+        )
+    if audit.stream:
+        stream = audit.stream
+        lines.append(f"stream      {stream.message}")
+        lines.append(f"            {stream.signal}: {len(stream.episodes)} episodes announced")
+        for score in stream.scores:
+            alarms = score["false_alarms_per_day"]
+            lines[-1] += (
+                f", {score['class']} found {score['sensitivity']['value']:.2f} of {score['sensitivity']['n']}, "
+                f"{alarms['value']:.1f} [{alarms['low']:.1f}, {alarms['high']:.1f}] false alarms a day"
+            )
+    if audit.confidence:
+        found = audit.confidence
+        lines.append(
+            f"confidence  calibration error {rate_text(found.expected_error)}, temperature {found.temperature:.2f} "
+            f"(of {found.chosen_on})"
+        )
+    return lines
+
+
+def _checks(checks: Sequence[Check]) -> list[str]:
+    """How many hold, and a line each of those that decide nothing; those that fail or are open are the reasons."""
+    counts = Counter("stated" if check.holds is None and check.bar is None else _WORDS[check.holds] for check in checks)
+    lines = [f"{'checks':<12}" + ", ".join(f"{counts[word]} {word}" for word in (*_WORDS.values(), "stated"))]
+    lines += [f"{'':<12}{check.reason}" for check in checks if check.holds is None and check.bar is None]
+    return lines
+
+
+def rate_text(rate: Rate) -> str:
+    """Value and interval."""
+    if not rate.n:
+        return "none"
+    return f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"

@@ -15,7 +15,7 @@ def extremes(values: np.ndarray, columns: int) -> np.ndarray:
     count = len(values)
     if count <= 2 * columns + 2:
         return np.arange(count)
-    edges = np.linspace(0, count, columns + 1).astype(int)
+    edges = _edges(count, columns)
     kept = {0, count - 1}
     for start, end in pairwise(edges.tolist()):
         part = values[start:end]
@@ -26,5 +26,10 @@ def extremes(values: np.ndarray, columns: int) -> np.ndarray:
 def column_means(values: np.ndarray, columns: int) -> np.ndarray:
     """float [min(columns, T)]: the mean of each of equal parts."""
     columns = min(columns, len(values))
-    edges = np.linspace(0, len(values), columns + 1).astype(int)
+    edges = _edges(len(values), columns)
     return np.add.reduceat(values.astype(np.float64), edges[:-1]) / np.diff(edges)
+
+
+def _edges(count: int, columns: int) -> np.ndarray:
+    """int64 [columns + 1]: where equal parts of `count` places begin, and the end."""
+    return np.arange(columns + 1) * count // columns

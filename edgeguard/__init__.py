@@ -1,12 +1,28 @@
 """EdgeGuard: is the ECG model that ships on the watch still accurate, and still robust, after export?"""
 
+import importlib
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeguard.api import attack, evaluate, load_records, simulate, to_onnx, train
 
 try:
     __version__ = version("edgeguard")
 except PackageNotFoundError:
     __version__ = "0+uninstalled"
 
-__all__ = ["InputError", "__version__"]
+__all__ = ["InputError", "__version__", "attack", "evaluate", "load_records", "simulate", "to_onnx", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """A function of the API (`edgeguard.api`), imported when it is first asked for."""
+    if name in __all__:
+        return getattr(importlib.import_module("edgeguard.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from click.testing import Result
 
-from edgeguard.evaluation import run_export
 from edgeguard.ecg.sources import load_dataset
+from edgeguard.evaluation import run_export
 from edgeguard.export import parity
 from edgeguard.runtime.newest import newest_model
 from edgeguard.runtime.session import open_model

@@ -1,0 +1,40 @@
+"""The Python API: one function a command, each loaded when it is first asked for.
+
+`import edgeguard` gives all of them, as `edgeguard.evaluate` and so on, and stays light. Every function raises
+`edgeguard.InputError` for bad input, returns a frozen dataclass whose `to_json` is what the command prints with
+`--json`, and tells the logger `edgeguard` (level INFO) what the command would say.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeguard.ecg.sources import load_dataset as load_records
+    from edgeguard.evaluation.run_evaluation import evaluate_model as evaluate
+    from edgeguard.evaluation.run_export import export_model as to_onnx
+    from edgeguard.evaluation.run_simulation import simulate_watch as simulate
+    from edgeguard.evaluation.run_training import train_model as train
+    from edgeguard.report.run_attack import attack_model as attack
+
+__all__ = ["attack", "evaluate", "load_records", "simulate", "to_onnx", "train"]
+
+HOMES = {
+    "attack": ("edgeguard.report.run_attack", "attack_model"),
+    "evaluate": ("edgeguard.evaluation.run_evaluation", "evaluate_model"),
+    "load_records": ("edgeguard.ecg.sources", "load_dataset"),
+    "simulate": ("edgeguard.evaluation.run_simulation", "simulate_watch"),
+    "to_onnx": ("edgeguard.evaluation.run_export", "export_model"),
+    "train": ("edgeguard.evaluation.run_training", "train_model"),
+}
+"""Name -> module and attribute; the imports above tell type checkers the same."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = HOMES[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *HOMES})

@@ -24,6 +24,8 @@ def bill(audit: Audit) -> Section:
     if found is None:
         return Section(key, title, short, "Nothing could be billed: the file's operators or its rate are not known.")
     body: list[Figure | Table | Folded | Note] = [_memory(found), _flash(found)]
+    if window := found.get("window_file"):
+        body.append(_side_by_side(window, found))
     if found["targets"]:
         body.append(_targets(found["targets"]))
         if any(target["latency_ms"] is None for target in found["targets"]):
@@ -34,8 +36,8 @@ def bill(audit: Audit) -> Section:
         body.append(Folded("Where the constants come from", (sources,)))
     work = found["work"]
     lead = (
-        f"An estimate: {work['macs'] / 1e6:.3g} million multiply-accumulates a decision, one every "
-        f"{words.number(found['hop_seconds'])} s, in {words.size(found['ram']['total_bytes'])} of memory."
+        f"An estimate for the {found['kind']} file: {work['macs'] / 1e6:.3g} million multiply-accumulates a decision, "
+        f"one every {words.number(found['hop_seconds'])} s, in {words.size(found['ram']['total_bytes'])} of memory."
     )
     return Section(key, title, short, lead, tuple(body))
 
@@ -68,6 +70,23 @@ def _flash(found: dict[str, Any]) -> Figure:
         f"The model's {words.size(flash['model_bytes'])}, counted from the file; {ends} with the code of a runtime."
     )
     return Figure("flash", "Flash", reading, chart.bars(rows, label=label))
+
+
+def _side_by_side(window: dict[str, Any], streaming: dict[str, Any]) -> Table:
+    """What compiling the window file to a stream saves."""
+    rows = [
+        ("multiply-accumulates a decision", ("work", "macs")),
+        ("memory, bytes", ("ram", "total_bytes")),
+        ("model, bytes of flash", ("flash", "model_bytes")),
+    ]
+    return Table(
+        "The window file, which computes every window anew, beside the streaming file made of it",
+        ("Of one", "window file", "streaming file", "times"),
+        tuple(
+            (name, f"{window[a][b]:,}", f"{streaming[a][b]:,}", words.number(window[a][b] / max(streaming[a][b], 1)))
+            for name, (a, b) in rows
+        ),
+    )
 
 
 def _targets(targets: list[dict[str, Any]]) -> Table:

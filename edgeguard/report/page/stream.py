@@ -1,6 +1,7 @@
 """The file as a stream: its time line against what is known, and how episodes were found."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -26,7 +27,7 @@ def stream(audit: Audit) -> Section:
         return Section(key, title, short, "The file was not played as a stream.")
     body: list[Figure | Table | Folded | Note] = []
     if found.decisions:
-        body.append(_time_line(audit, found))
+        body.append(_time_line(audit, _shown(found)))
     else:
         body.append(Note("No decision was made, so there is no time line.", missing=True))
     if found.scores:
@@ -46,11 +47,21 @@ def _lead(found: Stream) -> str:
     )
 
 
+def _shown(found: Stream) -> Stream:
+    """What lies before the last decision that is known: of a long stream, only the first part's are kept."""
+    end = found.decisions[-1].at
+    truth, episodes = (
+        tuple(Span(span.label, span.start, min(span.end, end)) for span in spans if span.start < end)
+        for spans in (found.truth, found.episodes)
+    )
+    return replace(found, truth=truth, episodes=episodes)
+
+
 def _time_line(audit: Audit, found: Stream) -> Figure:
     """A row a class: what is known pale, what was heard dark; announced episodes below, and a class's probability."""
     classes = _rows(audit, found)
     names = {name: words.class_name(name, audit.model.classes) for name in classes}
-    end = max(found.decisions[-1].at, *(span.end for span in (*found.truth, *found.episodes)), 1e-9)
+    end = found.decisions[-1].at
     x = Scale(0, end, _LEFT, WIDTH - _RIGHT)
     watched = _watched(audit, found)
     rows = [*(names[name] for name in classes), "announced"]
@@ -96,7 +107,7 @@ def _time_line(audit: Audit, found: Stream) -> Figure:
         legend.append(Legend(chart.block("void"), "not scored: warming up, or a gap"))
     return Figure(
         "time-line",
-        "The stream's time line",
+        f"The stream's first {words.duration(end)}",
         "Where a dark bar lies in a pale one the file hears what is there; what is announced should lie below it.",
         svg.drawing(WIDTH, height, *parts, label=label, class_="chart time-line"),
         tuple(legend),
@@ -184,7 +195,7 @@ def _spans(spans: Sequence[Span], names: dict[str, str], shown: int = 6) -> str:
 
 def _scores(audit: Audit, found: Stream) -> Table:
     return Table(
-        "Episodes, against what is known of the signal",
+        "Episodes of the whole signal, against what is known of it",
         ("Class", "found", "n", "false alarms a day", "median delay", "time with it: known", "announced", "scored"),
         tuple(_score(audit, score) for score in found.scores),
     )

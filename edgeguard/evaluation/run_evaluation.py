@@ -9,6 +9,7 @@ from torch import nn
 
 from edgeguard.attacks.smoothing import KERNELS
 from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
+from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.record import SAMPLING_RATE
 from edgeguard.errors import InputError
 from edgeguard.evaluation.comparison import compare_summary, evaluate_both, share_sources
@@ -117,8 +118,8 @@ def evaluate_model(
         kernels=kernels,
         mask_at=mask or "loop",
     )
-    if window is None and isinstance(ecg, np.ndarray) and ecg.ndim == 2 and isinstance(model, nn.Module):
-        window = ecg.shape[1]
+    if window is None and isinstance(model, nn.Module):
+        window = _window(data, ecg)
     facts = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
     crafting: dict[str, Any] = dict(profile=profile, gradients=gradients, compared=compare is not None)
     contenders = [open_contender(model, source, chosen, **crafting, threads=threads, **facts)]
@@ -168,6 +169,13 @@ def evaluate_model(
         save_divergences(found, hunt, classes=dataset.classes, sampling_rate=dataset.sampling_rate)
         report["hunt"] = {**divergence_summary(found), "witnesses": str(hunt)}
     return EvaluationResult.from_json(to_json(report))
+
+
+def _window(data: Data | None, ecg: Signals | None) -> int | None:
+    """Samples of a window, where the records that were given say so."""
+    if isinstance(data, Dataset):
+        return data.window
+    return ecg.shape[1] if isinstance(ecg, np.ndarray) and ecg.ndim == 2 else None
 
 
 def _notes(contenders: Sequence[Contender], attacks: Sequence[Attack], *, alpha: float, steps: int) -> list[str]:

@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "verify",
     "audit": "audit",
     "plan": "plan",
+    "reproduce": "reproduce",
     "data": "data",
     "arch": "arch",
     "demo": "demo",

@@ -1,0 +1,106 @@
+"""The rows of Table 6: what files say to records that fooled an undefended one, and how near an attack on each came.
+
+The paper lets defended networks name what fooled undefended ones, and has no undefended row. Here the undefended file
+of another seed is the first row: only beside it does a high accuracy say anything of a defence.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgeguard.evaluation.intervals import rate
+from edgeguard.evaluation.metrics import scores
+from edgeguard.evaluation.reproduction.order import agreement
+from edgeguard.evaluation.reproduction.published import TABLES
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one file says to the records of one victim; all int64 [N].
+
+    Attributes:
+        labels: classes of the originals.
+        clean, attacked: classes given to the originals, and to what was made of them.
+    """
+
+    labels: np.ndarray
+    clean: np.ndarray
+    attacked: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How near the boundary attack on one file came to its records.
+
+    Attributes:
+        pairs: how many records were attacked.
+        l2: [N] microvolts, within a common budget; infinite where nothing fooled the file.
+    """
+
+    pairs: int
+    l2: np.ndarray
+
+
+def black_box_table(
+    said: Mapping[str, Sequence[Said]],
+    reached: Mapping[str, Sequence[Reached]],
+    *,
+    classes: tuple[str, ...],
+) -> dict[str, Any]:
+    """Rows of Table 6, and its order.
+
+    Args:
+        said: defence -> of all its seeds and all victims; for "none" of other victims than itself, perhaps nothing.
+        reached: defence -> of the attack on each of its seeds.
+
+    Returns:
+        {"rows", "order": `agreement` in accuracy among defended files}. A row has `clean` and `attacked`
+        {"accuracy": rate, "f1": number}, None where it was not asked; `itself`, the attack on its own file: {"pairs",
+        "median_l2_uv": infinite where most withstood}; and `paper`. Wilson's interval takes pairs as independent,
+        which those that share an original are not quite.
+    """
+    rows = [_row(name, said.get(name, ()), reached[name], classes) for name in reached]
+    defended = [row["defense"] for row in rows if row["defense"] != "none" and row["attacked"]]
+    if not defended:
+        return {"rows": rows, "order": {}}
+    pooled = {name: _pool(said[name]) for name in defended}
+    drawn = _draws({name: one.attacked == one.labels for name, one in pooled.items()})
+    ours = {row["defense"]: row["attacked"]["accuracy"]["value"] for row in rows if row["defense"] in defended}
+    theirs = {name: TABLES[6].score(name, "accuracy") for name in defended}
+    return {"rows": rows, "order": {"accuracy": agreement(ours, drawn, theirs)}}
+
+
+def _row(name: str, said: Sequence[Said], reached: Sequence[Reached], classes: tuple[str, ...]) -> dict[str, Any]:
+    pooled = _pool(said) if said else None
+    asked = pooled is not None and len(pooled.labels) > 0
+    l2 = np.concatenate([one.l2 for one in reached])
+    return {
+        "defense": name,
+        "clean": _scored(pooled.labels, pooled.clean, classes) if asked and pooled else None,
+        "attacked": _scored(pooled.labels, pooled.attacked, classes) if asked and pooled else None,
+        "itself": {
+            "pairs": sum(one.pairs for one in reached),
+            "median_l2_uv": float(np.median(l2)) if len(l2) else float("nan"),
+        },
+        "paper": {metric: TABLES[6].score(name, metric) for metric in ("accuracy", "f1")},
+    }
+
+
+def _pool(parts: Sequence[Said]) -> Said:
+    return Said(*(np.concatenate([getattr(part, kind) for part in parts]) for kind in ("labels", "clean", "attacked")))
+
+
+def _scored(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "accuracy": rate(int((labels == predicted).sum()), len(labels)),
+        "f1": scores(labels, predicted, len(classes))["f1"],
+    }
+
+
+def _draws(right: Mapping[str, np.ndarray], *, resamples: int = 2000) -> dict[str, np.ndarray]:
+    """Defence -> [R]: its share of right pairs in common resamples of the pairs; all have the same pairs."""
+    count = len(next(iter(right.values())))
+    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=resamples) / count
+    return {name: weights @ of for name, of in right.items()}

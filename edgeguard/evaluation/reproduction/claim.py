@@ -115,7 +115,6 @@ class Attempt:
     def __init__(self, folder: Path, *, spent: float) -> None:
         self.folder = folder
         self.out = folder / WORK
-        _HELD.add(folder.name)
         self._spent = spent
         self._began = time.monotonic()
         self._stop = threading.Event()
@@ -144,12 +143,12 @@ class Attempt:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        _HELD.discard(self.folder.name)
         if self.is_held() and self.out.is_dir():
             self._write_heartbeat()
-            # Where that fails, others take this for what it is when the process has ended.
+            # Where that fails, it counts as lost all the same, for it is not held any more.
             with suppress(OSError):
                 _rename(self.folder, self.folder.with_name(f"{_RELEASED}-{uuid.uuid4().hex[:8]}"))
+        _HELD.discard(self.folder.name)
 
     def _beat(self) -> None:
         while not self._stop.wait(_BEAT):
@@ -166,20 +165,27 @@ def claim(folder: Path, watch: Watch) -> Attempt | None:
 
     Raises InputError when the folder cannot be written.
     """
+    mine = folder / Owner.here().new_name()
+    attempt = None
+    _HELD.add(mine.name)
     try:
         others = _attempts(folder)
-        if not all(watch.is_lost(other) for other in others):
-            return None
-        mine = folder / Owner.here().new_name()
-        if others:
+        if not others:
+            attempt = _begin(mine)
+        elif all(watch.is_lost(other) for other in others):
             # Of several, which only a file system that lies can leave, the one that got furthest.
-            return _take_over(max(others, key=lambda other: (_spent(other), other.name)), mine)
-        return _begin(mine)
+            attempt = _take_over(max(others, key=lambda other: (_spent(other), other.name)), mine)
     except OSError as error:
-        place = folder.parent.parent
-        raise InputError(
-            f"{place}: cannot be written ({error.strerror}); free space or choose another folder"
-        ) from error
+        raise unwritable(folder.parent.parent, error) from error
+    finally:
+        if attempt is None:
+            _HELD.discard(mine.name)
+    return attempt
+
+
+def unwritable(root: Path, error: OSError) -> InputError:
+    """What to say of a store that the disk refuses to write."""
+    return InputError(f"{root}: cannot be written ({error.strerror}); free space or choose another folder")
 
 
 def living_owner(folder: Path, watch: Watch) -> Owner | None:

@@ -101,13 +101,15 @@ def _start(offered: list[dict[str, float]], folder: str) -> "SpecCluster":
 
     environ = "distributed.nanny.pre-spawn-environ"
     settings = {
+        "temporary-directory": folder,
         # The client counts deaths itself, and does not blame a job that only waited for its turn on a worker that died.
         "distributed.scheduler.allowed-failures": _NEVER,
         # The bars of several jobs would run into each other.
         environ: {**dask.config.get(environ), "TQDM_DISABLE": "1"},
     }
-    common = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": None}
-    own = {**common, "nthreads": 1, "memory_limit": None, "local_directory": folder, "silence_logs": _SILENT}
+    # Port 0: whichever is free; dask's status pages answer there even without its dashboard.
+    common = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    own = {**common, "nthreads": 1, "memory_limit": None, "silence_logs": _SILENT}
 
     def nanny(number: int) -> dict[str, Any]:
         gpu = {"CUDA_VISIBLE_DEVICES": str(number)} if "GPU" in offered[number] else {}
@@ -121,9 +123,7 @@ def _start(offered: list[dict[str, float]], folder: str) -> "SpecCluster":
                 silence_logs=_SILENT,
             )
     except RuntimeError as error:
-        raise InputError(
-            f"the cluster of {len(offered)} processes does not start ({error}); ask for fewer"
-        ) from error
+        raise InputError(f"the cluster of {len(offered)} processes does not start ({error}); ask for fewer") from error
 
 
 def _kill(cluster: "SpecCluster") -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from edgeguard.errors import InputError
 from edgeguard.evaluation.reproduction import ledger
-from edgeguard.evaluation.reproduction.claim import LOST_AFTER, Attempt, Owner, Watch, claim, living_owner
+from edgeguard.evaluation.reproduction.claim import LOST_AFTER, Attempt, Owner, Watch, claim, living_owner, unwritable
 from edgeguard.evaluation.reproduction.graph import Job, Task
 from edgeguard.runtime.files import read_json, sha256_file, write_bytes
 
@@ -154,11 +154,6 @@ class Store:
     def ledger(self) -> list[dict[str, Any]]:
         """A line a computed job: key, title, seconds, host, pid; `discarded` where another was faster."""
         return ledger.read(self.root)
-
-
-def unwritable(root: Path, error: OSError) -> InputError:
-    """What a disk that refuses is told as."""
-    return InputError(f"{root}: cannot be written ({error.strerror}); free space or choose another folder")
 
 
 def _seal(task: Task, out: Path, seconds: float) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -235,6 +237,22 @@ def test_a_signature_without_the_library(signed: tuple[Certified, Path], monkeyp
     assert "edgeguard[sign]" in found.claims[1].message
     with pytest.raises(InputError, match="edgeguard"):
         verify_certificate(certified.path, certified.file, public_key=public)
+
+
+def test_the_check_in_the_documentation(signed: tuple[Certified, Path], tmp_path: Path) -> None:
+    """Its Python, as it stands there, and its openssl line on what that wrote."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not here")
+    certified, public = signed
+    text = (Path(__file__).parents[2] / "docs" / "certificate.md").read_text(encoding="utf-8")
+    after = text[text.index("The digest needs no EdgeGuard") :]
+    code = "\n".join(line[4:] for line in after[: after.index("\nand with")].splitlines() if line.startswith("    "))
+    line = next(line.strip() for line in after.splitlines() if line.startswith("    openssl pkeyutl"))
+    shutil.copy(certified.path, tmp_path / "certificate.json")
+    shutil.copy(public, tmp_path / "pub.pem")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    ran = subprocess.run(line.split(), cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "Verified Successfully" in ran.stdout
 
 
 # Thresholds of whoever verifies.

@@ -1,4 +1,4 @@
-"""One evaluation from what was named: runs, files, networks and arrays give the same figures, as objects and as JSON."""
+"""One evaluation from what was named: runs, files, networks and arrays give the same figures, typed and as JSON."""
 
 import json
 from collections.abc import Callable

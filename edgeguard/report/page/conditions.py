@@ -51,19 +51,19 @@ _COUNTED = {"fails": "fail", "undecided": "undecided", "holds": "hold", "skipped
 def _table(caption: str, checks: list[Check]) -> Table:
     return Table(
         caption,
-        ("Condition", "Belongs to", "Decided", "Figure", "Bar", "In words"),
+        ("Condition", "Decided", "Figure", "Bar", "In words", "Belongs to"),
         tuple(
             (
                 check.name.replace("_", " "),
-                check.section,
                 Cell(_STATE_WORDS[state_of(check)], state_of(check)),
                 _figure(check),
                 "–" if check.bar is None else _SENSES.get(check.sense or "", "") + words.number(check.bar),
                 words.sentence(check.reason) + _needs(check),
+                check.section,
             )
             for check in checks
         ),
-        words=frozenset({1, 2, 5}),
+        words=frozenset({1, 4, 5}),
     )
 
 

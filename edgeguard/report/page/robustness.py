@@ -93,7 +93,7 @@ def _curve(audit: Audit) -> Figure:
     return Figure(
         "accuracy-against-eps",
         "Accuracy against eps",
-        "The slower a line falls to the right, the more perturbation that form bears; a band is a 95 % interval.",
+        "eps is the most that any sample may change; the slower a line falls, the more of it that form bears.",
         drawing,
         tuple(legend),
     )
@@ -131,7 +131,7 @@ def _forest(audit: Audit) -> Figure:
             chart.text_at(frame.left - 8, y + 4, words.eps(one.eps_uv), anchor="end"),
             chart.whisker(x(100 * one.low), x(100 * one.high), y, "s3"),
             chart.marker(x(100 * one.difference), y, "s3", says),
-            chart.text_at(x(100 * one.difference), y - 11, one.verdict, anchor="middle", kind="value"),
+            chart.text_at(frame.right - 6, y - 9, one.verdict, anchor="end", kind="value"),
         ]
         told.append(f"at {words.eps(one.eps_uv)} {says}, {one.verdict}")
     label = f"Accuracy of the file less that of its float form, in the worst case: {'; '.join(told)}."

@@ -196,8 +196,8 @@ def test_conditions_that_fail_are_not_folded() -> None:
     assert not table.within("details")
     rows = [[cell.text for cell in row.every("td")] for row in table.one("tbody").every("tr")]
     assert rows == [
-        ["clean", "fails", "0.25 [0.125, 0.375]", "at least 0.5", "It is bad."],
-        ["data", "undecided", "3", "at least 10", "Too few. 12 records would decide it."],
+        ["fails", "0.25 [0.125, 0.375]", "at least 0.5", "It is bad.", "clean"],
+        ["undecided", "3", "at least 10", "Too few. 12 records would decide it.", "data"],
     ]
 
 

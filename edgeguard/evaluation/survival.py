@@ -5,22 +5,19 @@ crafted on each and judged by both: a network that was attacked less looks more 
 against a margin that is fixed beforehand, not the absence of a significant difference.
 """
 
-import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
 from edgeguard.errors import InputError
 from edgeguard.evaluation.evaluate import Evaluation
 from edgeguard.evaluation.intervals import rate
 from edgeguard.evaluation.paired import paired_difference
+from edgeguard.evaluation.sample_size import needed_records
 
 VERDICTS = ("survives", "degraded", "inconclusive")
-LEVEL = 0.95
-POWER = 0.8
 
 
 class Trial(NamedTuple):
@@ -172,25 +169,6 @@ def verdict_of(low: float, high: float, margin: float) -> str:
     if low > -margin:
         return "survives"
     return "degraded" if high < -margin else "inconclusive"
-
-
-def needed_records(discordant: float, margin: float, *, power: float = POWER) -> int | None:
-    """Records at which the claim "not inferior" succeeds with the given power, were the true difference zero.
-
-    n = (z_0.975 + z_power)^2 p_d / margin^2, at 80 % power 7.85 p_d / margin^2: the paired difference has the variance
-    p_d / n where both networks are equally often right. At a margin near p_d the power is a few points lower. Never
-    less than what Tango's interval needs without a discordant record, its lower end being -z^2 / (n + z^2) then.
-
-    Args:
-        discordant: share of records that one network alone has right, p_d.
-        margin: as a share; None is returned for 0.
-    """
-    if margin <= 0:
-        return None
-    z = norm.ppf((1 + LEVEL) / 2)
-    paired = (z + norm.ppf(power)) ** 2 * discordant / margin**2
-    least = z**2 * (1 - margin) / margin
-    return math.ceil(max(paired, least))
 
 
 def _message(verdict: str, found: dict[str, Any], margin: float, needed: int | None) -> str:

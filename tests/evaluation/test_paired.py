@@ -12,7 +12,7 @@ from scipy.stats import multinomial
 
 from edgeguard.evaluation.evaluate import Evaluation, Judged
 from edgeguard.evaluation.intervals import wilson
-from edgeguard.evaluation.paired import compare, mcnemar, paired_difference, score, tango
+from edgeguard.evaluation.paired import compare, mcnemar, newcombe, paired_difference, score, tango
 from edgeguard.evaluation.portfolio import Attack
 
 Z = 1.959963984540054
@@ -44,6 +44,72 @@ def test_tangos_own_example():
 )
 def test_published_intervals(table: tuple[int, int, int], level: float, low: float, high: float, digit: float):
     assert tango(*table, level=level) == (pytest.approx(low, abs=digit), pytest.approx(high, abs=digit))
+
+
+@pytest.mark.parametrize(
+    ("table", "low", "high"),
+    [
+        # contingencytables (Fagerland et al. 2017), chapter 8; Chang et al., PMC10763857, table 3; CAMIS, paired page.
+        ((6, 16, 161), -0.1240, -0.0054),
+        ((25, 2, 102), 0.139, 0.321),
+        ((15, 6, 46), 0.000419, 0.377185),
+    ],
+)
+def test_intervals_of_other_tools(table: tuple[int, int, int], low: float, high: float):
+    assert tango(*table) == (pytest.approx(low, abs=5e-4), pytest.approx(high, abs=5e-4))
+
+
+NEWCOMBE_TABLE_3 = [
+    ((36, 12, 2, 0), 0.0569, 0.3404),
+    ((20, 12, 2, 16), 0.0562, 0.3292),
+    ((18, 12, 2, 18), 0.0562, 0.3290),
+    ((36, 14, 0, 0), 0.1528, 0.4167),
+    ((35, 14, 0, 1), 0.1461, 0.4175),
+    ((18, 14, 0, 18), 0.1441, 0.3963),
+    ((2, 97, 1, 0), 0.8721, 0.9854),
+    ((1, 97, 1, 1), 0.8736, 0.9850),
+    ((0, 29, 1, 0), 0.6666, 0.9882),
+    ((2, 98, 0, 0), 0.9178, 0.9945),
+    ((1, 98, 0, 1), 0.9171, 0.9916),
+    ((0, 30, 0, 0), 0.8395, 1.0000),
+    ((54, 0, 0, 0), -0.0664, 0.0664),
+    ((53, 0, 0, 1), -0.0729, 0.0729),
+    ((30, 0, 0, 24), -0.0358, 0.0358),
+    ((29, 0, 0, 25), -0.0354, 0.0354),
+    ((28, 0, 0, 26), -0.0352, 0.0352),
+    ((27, 0, 0, 27), -0.0351, 0.0351),
+]
+"""Newcombe 1998 (Stat Med 17:2635), table III, method 10: (both, first alone, second alone, neither), the interval."""
+
+
+@pytest.mark.parametrize(("table", "low", "high"), NEWCOMBE_TABLE_3)
+def test_newcombes_own_table(table: tuple[int, int, int, int], low: float, high: float):
+    assert newcombe(*table) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+@pytest.mark.parametrize(
+    ("table", "low", "high"),
+    [
+        ((59, 6, 16, 80), -0.1186, -0.0046),
+        ((1, 0, 0, 1), -0.5734, 0.5734),
+        ((7, 25, 2, 68), 0.133, 0.318),
+        ((20, 15, 6, 5), 0.002602, 0.369943),
+    ],
+)
+def test_newcombes_interval_in_other_tools(table: tuple[int, int, int, int], low: float, high: float):
+    """contingencytables (twice), Chang et al., CAMIS."""
+    assert newcombe(*table) == (pytest.approx(low, abs=5e-4), pytest.approx(high, abs=5e-4))
+
+
+@given(cells=st.tuples(*[st.integers(0, 300)] * 4))
+@settings(max_examples=80, deadline=None)
+def test_what_newcombes_interval_keeps(cells: tuple[int, int, int, int]):
+    both, first, second, neither = cells
+    low, high = newcombe(*cells)
+    if n := sum(cells):
+        assert -1 - 1e-12 <= low <= (first - second) / n <= high <= 1 + 1e-12
+    assert newcombe(both, second, first, neither) == (pytest.approx(-high), pytest.approx(-low))
+    assert newcombe(neither, first, second, both) == (pytest.approx(low), pytest.approx(high))
 
 
 @given(table=tables(), at=st.floats(-0.95, 0.95))
@@ -97,12 +163,12 @@ def test_the_interval_covers_the_truth():
     """Exact coverage: all 861 tables of 40 pairs, weighted with their chances."""
     n = 40
     counts = np.array([(b, c, n - b - c) for b in range(n + 1) for c in range(n + 1 - b)])
-    limits = np.array([tango(int(b), int(c), n) for b, c, _ in counts])
+    low, high = tango(counts[:, 0], counts[:, 1], n)
     covered = []
     for only_first, only_second in ((0.05, 0.05), (0.1, 0.02), (0.3, 0.1), (0.2, 0.2), (0.5, 0.3), (0.02, 0.25)):
         chances = multinomial.pmf(counts, n, [only_first, only_second, 1 - only_first - only_second])
         truth = only_first - only_second
-        covered.append(chances[(limits[:, 0] <= truth) & (truth <= limits[:, 1])].sum())
+        covered.append(chances[(low <= truth) & (truth <= high)].sum())
     assert min(covered) > 0.93 and max(covered) < 0.985
     assert np.mean(covered) == pytest.approx(0.95, abs=0.012)
 
@@ -112,6 +178,35 @@ def test_mcnemar_by_hand():
     assert mcnemar(1, 7) == mcnemar(7, 1) == pytest.approx(18 / 256)
     assert mcnemar(6, 1) == pytest.approx(16 / 128)
     assert mcnemar(0, 0) == mcnemar(3, 3) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "exact"),
+    [
+        # Fagerland, Lydersen & Laake 2013: 1 to 7; contingencytables: 6 to 16.
+        ((1, 7), 0.0703),
+        ((6, 16), 0.052479),
+    ],
+)
+def test_mcnemars_published_examples(table: tuple[int, int], exact: float):
+    assert mcnemar(*table) == pytest.approx(exact, abs=5e-5)
+
+
+def test_the_approval_of_a_prime_minister():
+    """Agresti, Categorical Data Analysis: 794, 150, 86, 570 of 1,600; z^2 = 17.36, a drop of 2 to 6 points."""
+    assert score(150, 86, 1600, 0) ** 2 == pytest.approx(64**2 / 236) == pytest.approx(17.36, abs=0.005)
+    assert mcnemar(150, 86) == pytest.approx(2 * sum(math.comb(236, k) for k in range(87)) / 2**236)
+    for low, high in (tango(150, 86, 1600), newcombe(794, 150, 86, 570)):
+        assert low == pytest.approx(0.04 - Z * 0.0095, abs=5e-4) and high == pytest.approx(0.04 + Z * 0.0095, abs=5e-4)
+
+
+@given(arrays=st.lists(tables(), min_size=1, max_size=5), at=st.floats(-0.9, 0.9))
+@settings(max_examples=30, deadline=None)
+def test_statistics_of_many_tables_at_once(arrays: list[tuple[int, int, int]], at: float):
+    first, second = np.array([table[:2] for table in arrays]).T
+    pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+    np.testing.assert_array_equal(score(first, second, 800, at), [score(b, c, 800, at) for b, c in pairs])
+    np.testing.assert_array_equal(np.transpose(tango(first, second, 800)), [tango(b, c, 800) for b, c in pairs])
 
 
 @given(table=tables(), seed=st.integers(0, 9))

@@ -1,0 +1,78 @@
+"""edgeguard plan."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeguard.cli.output import emit, json_option
+
+if TYPE_CHECKING:
+    from edgeguard.evaluation.sample_size import Need, Reach
+
+
+@click.command("plan")
+@click.option(
+    "--margin", type=float, default=2.0, show_default=True, metavar="POINTS", help="Largest loss that is accepted."
+)
+@click.option(
+    "--discordant",
+    type=float,
+    multiple=True,
+    metavar="SHARE",
+    help="Of records that one of the two networks alone has right; repeat for several [default: a table].",
+)
+@click.option("--power", type=float, default=80.0, show_default=True, metavar="PERCENT", help="Chance of the verdict.")
+@click.option("--loss", type=float, default=0.0, show_default=True, metavar="POINTS", help="What the export costs.")
+@click.option("--records", type=int, metavar="N", help="The other way round: what so many records can tell.")
+@json_option
+def command(
+    margin: float, discordant: tuple[float, ...], power: float, loss: float, records: int | None, as_json: bool
+) -> None:
+    """How many records it takes to show that a file survives its export."""
+    from edgeguard.evaluation.sample_size import LEVEL, needs, reaches
+
+    asked = {"power": power / 100, "loss": loss / 100}
+    report = {"margin": margin / 100, **asked, "level": LEVEL, "records": records}
+    title = f"margin {margin:g} points, power {power:g} %, " + (
+        f"true loss {loss:g} points" if loss else "no true loss"
+    )
+    if records is None:
+        need = needs(margin / 100, discordant, **asked)
+        emit("plan", {**report, "rows": [asdict(row) for row in need]}, _needs(title, need), as_json=as_json)
+    else:
+        reach = reaches(records, margin / 100, discordant, **asked)
+        text = _reaches(f"{records:,} records, {title}", reach)
+        emit("plan", {**report, "rows": [asdict(row) for row in reach]}, text, as_json=as_json)
+
+
+def _needs(title: str, rows: "list[Need]") -> str:
+    lines = [title, "", f"{'discordant':<12}{'records':>10}{'power':>10}"]
+    for row in rows:
+        records = "none" if row.records is None else f"{row.records:,}"
+        power = "-" if row.power is None else f"{100 * row.power:.1f} %"
+        lines.append(f"{_per_cent(row.discordant):<12}{records:>10}{power:>10}")
+    if any(row.records is None for row in rows):
+        lines += ["", "none: no number of records shows survival of a file that loses the margin or more"]
+    return "\n".join([*lines, "", *_LEGEND])
+
+
+def _reaches(title: str, rows: "list[Reach]") -> str:
+    lines = [title, "", f"{'discordant':<12}{'expected, points [95 %]':>26}{'power':>10}{'decides, points':>18}"]
+    for row in rows:
+        middle = 100 * row.difference
+        ends = f"{middle:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
+        margin = "none" if row.margin is None else f"{100 * row.margin:.2f}"
+        lines.append(f"{_per_cent(row.discordant):<12}{ends:>26}{100 * row.power:>8.1f} %{margin:>18}")
+    decides = "decides: the smallest margin that so many records decide with the power asked for"
+    return "\n".join([*lines, "", *_LEGEND, decides])
+
+
+_LEGEND = (
+    "discordant: records that one of the two networks alone has right",
+    "power: the exact chance of the verdict, a 95 % interval (Tango 1998) that ends above a loss of the margin",
+)
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:g} %"

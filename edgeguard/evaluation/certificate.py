@@ -52,6 +52,7 @@ from edgeguard.evaluation.certificate_form import (
 from edgeguard.evaluation.signature import fingerprint, is_signed, load_public_key, sign
 from edgeguard.export.golden import load_golden
 from edgeguard.intended_use import INTENDED_USE, NOT_A_MEDICAL_DEVICE
+from edgeguard.runtime.external_data import external_files
 from edgeguard.runtime.files import sha256_file, write_json
 from edgeguard.runtime.typed_json import to_json
 
@@ -134,7 +135,7 @@ def write_certificate(
                 reasons=audit.reasons,
                 statements=STATEMENTS,
                 size=audit.size,
-                file=_take(FileFacts, audit.model, name=file.name),
+                file=_take(FileFacts, audit.model, name=file.name, external=_external(file)),
                 data=audit.data,
                 checks=audit.checks,
                 thresholds=audit.thresholds,
@@ -208,7 +209,9 @@ def _digest_claim(content: Mapping[str, Any]) -> Claim:
     stated, found = content["digests"], section_digests(content)
     changed = [name for name in {**found, **stated} if stated.get(name) != found.get(name)]
     if changed:
-        return Claim("digest", False, f"{', '.join(changed)}: changed since the certificate was written, by its digests")
+        return Claim(
+            "digest", False, f"{', '.join(changed)}: changed since the certificate was written, by its digests"
+        )
     if content["digest"] != overall_digest(content):
         return Claim("digest", False, "digest: changed since the certificate was written")
     return Claim("digest", True, "every field has the digest that was written for it")
@@ -231,6 +234,11 @@ def _signature_claim(content: Mapping[str, Any], signature: Signature | None, de
     if signature.public_key != demanded:
         return Claim("signature", False, f"by the key {whose}, not by the one demanded, {fingerprint(demanded)}")
     return Claim("signature", True, f"by the key demanded, {whose}")
+
+
+def _external(file: Path) -> tuple[Artefact, ...]:
+    """The files beside a model that hold its weights."""
+    return tuple(Artefact(**_named(file.parent / name, file.parent)) for name in external_files(file))
 
 
 def _witness_file(path: Path, folder: Path, audit: Audit) -> WitnessFile:

@@ -10,8 +10,9 @@ import numpy as np
 from edgeguard.attacks.witnesses import Witnesses, load_witnesses, replay
 from edgeguard.errors import InputError
 from edgeguard.evaluation.certificate_consistency import Claim
-from edgeguard.evaluation.certificate_form import Artefact, Certificate, GoldenFile, WitnessFile
+from edgeguard.evaluation.certificate_form import Artefact, Certificate, FileFacts, GoldenFile, WitnessFile
 from edgeguard.export.golden import Golden, load_golden
+from edgeguard.runtime.external_data import external_files
 from edgeguard.runtime.files import sha256_file
 from edgeguard.runtime.loading import load_onnx
 from edgeguard.runtime.metadata import ModelMetadata
@@ -46,12 +47,9 @@ def file_claim(certificate: Certificate, file: Path, digest: str) -> tuple[Claim
         digest: SHA-256 of the file at hand.
     """
     facts = certificate.file
-    if digest != facts.sha256:
-        return Claim("file", False, f"{file} is another one: sha256 {digest[:12]}, certified {facts.sha256[:12]}"), None
-    if (size := file.stat().st_size) != facts.bytes:
-        return Claim("file", False, f"{file} has {size} bytes, the certificate says {facts.bytes}"), None
     try:
-        said = ModelMetadata.from_props({entry.key: entry.value for entry in load_onnx(file).metadata_props})
+        for fault in _file_faults(facts, file, digest):
+            return Claim("file", False, fault), None
         model = open_model(
             file,
             sampling_rate=facts.sampling_rate,
@@ -61,6 +59,22 @@ def file_claim(certificate: Certificate, file: Path, digest: str) -> tuple[Claim
         )
     except InputError as error:
         return Claim("file", False, str(error)), None
+    return Claim("file", True, f"{file} is the certified file, byte for byte"), model
+
+
+def _file_faults(facts: FileFacts, file: Path, digest: str) -> Iterator[str]:
+    """What the file is not, of what is said of it; InputError for one that is no ONNX file."""
+    if digest != facts.sha256:
+        yield f"{file} is another one: sha256 {digest[:12]}, certified {facts.sha256[:12]}"
+    if (size := file.stat().st_size) != facts.bytes:
+        yield f"{file} has {size} bytes, the certificate says {facts.bytes}"
+    if (outside := external_files(file)) != [weights.file for weights in facts.external]:
+        yield f"{file} keeps weights in {', '.join(outside) or 'no other file'}, not as stated"
+    for weights in facts.external:
+        fault = _located("file", weights, file.parent, missing=False)
+        if fault is not None:
+            yield fault.message
+    said = ModelMetadata.from_props({entry.key: entry.value for entry in load_onnx(file).metadata_props})
     for name, theirs, ours in (
         ("classes", said.classes, facts.classes),
         ("sampling_rate", said.sampling_rate, facts.sampling_rate),
@@ -71,8 +85,7 @@ def file_claim(certificate: Certificate, file: Path, digest: str) -> tuple[Claim
         ("defense", said.defense, facts.defense),
     ):
         if theirs is not None and theirs != ours:
-            return Claim("file", False, f"{file} says {name} {theirs}, the certificate {ours}"), None
-    return Claim("file", True, f"{file} is the certified file, byte for byte"), model
+            yield f"{file} says {name} {theirs}, the certificate {ours}"
 
 
 def runtime_claim(certificate: Certificate) -> Claim:

@@ -35,8 +35,20 @@ _OVER_ALL = ("digest", "signature")
 
 
 @dataclass(frozen=True)
+class Artefact:
+    """A file by its relative name and the SHA-256 of its bytes; beside the certificate, if nothing else is said."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class FileFacts:
-    """The certified file; `audit.result.ModelFacts` with the file's bare name for its path."""
+    """The certified file; `audit.result.ModelFacts` with the file's bare name for its path.
+
+    Attributes:
+        external: files beside it that hold weights of it, which its own hash does not cover.
+    """
 
     name: str
     sha256: str
@@ -51,6 +63,7 @@ class FileFacts:
     defense: str | None
     arch: str | None
     compared_with: str | None
+    external: tuple[Artefact, ...]
 
 
 @dataclass(frozen=True)
@@ -91,14 +104,6 @@ class Origin:
     date: str
     profile: str
     seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """A file that lies beside the certificate: its relative name and the SHA-256 of its bytes."""
-
-    file: str
-    sha256: str
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from certified import (
     Certified,
@@ -24,9 +25,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeguard.attacks.witnesses import load_witnesses, save_witnesses
-from edgeguard.evaluation.certificate import TOLERANCE, verify_certificate
+from edgeguard.evaluation.certificate import TOLERANCE, verify_certificate, write_certificate
 from edgeguard.evaluation.certificate_artefacts import is_beside
 from edgeguard.export.golden import load_golden, save_golden
+from edgeguard.runtime.files import sha256_file
+from edgeguard.runtime.session import open_model
 
 CLAIM = {"stream": "streaming"}
 """Name of the claim about a file of `Certified`, where it is another."""
@@ -64,6 +67,23 @@ def test_another_file_is_not_judged(pristine: Certified, tmp_path: Path) -> None
     assert list(failing(found)) == ["file"]
     for name in ("golden", "witnesses"):
         assert "is unchanged, and not tried on this other file" in message(found, name)
+
+
+def test_weights_outside_the_file_are_certified_too(own: Certified) -> None:
+    """The file's own hash does not cover them."""
+    onnx.save(onnx.load(own.file), own.file, save_as_external_data=True, location="w.bin", size_threshold=0)
+    file = open_model(own.file)
+    audit = replace(own.audit, model=replace(own.audit.model, sha256=file.sha256, bytes=own.file.stat().st_size))
+    content = write_certificate(audit, own.path, file=own.file, witnesses=None, golden=None)
+    weights = own.file.parent / "w.bin"
+    assert content["file"]["external"] == [{"file": "w.bin", "sha256": sha256_file(weights)}]
+    assert failing(verify_certificate(own.path, own.file)) == {}
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    assert failing(verify_certificate(own.path, own.file))["file"].startswith(f"{weights} was changed")
+    content = redigested(changed(content, "file.external", []))
+    assert "keeps weights in w.bin, not as stated" in failing(verified(own, content))["file"]
+    weights.unlink()
+    assert failing(verify_certificate(own.path, own.file))["file"] == f"{weights} is not there"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ can neither spoil nor finish what another goes on with. Where two arrive at once
 around second, so that at least one sees the other, and withdraws.
 
 An owner on this machine is dead when its process is. Any other is given up when its heartbeat has not changed for a
-minute of the observer's own clock; clocks are never compared.
+minute of the observer's own clock; clocks are never compared. Its work is copied, for it may hold files open.
 """
 
 import hashlib
@@ -196,7 +196,26 @@ def living_owner(folder: Path, watch: Watch) -> Owner | None:
 
 def _take_over(other: Path, mine: Path) -> Attempt | None:
     spent = _spent(other)
-    return Attempt(mine, spent=spent) if _rename(other, mine) else None
+    owner = Owner.parse(other.name)
+    is_certain = owner is None or owner.has_died()
+    return Attempt(mine, spent=spent) if (_rename if is_certain else _copy)(other, mine) else None
+
+
+def _copy(other: Path, mine: Path) -> bool:
+    """Take over from an owner that may live and hold files open: what it writes into them is no longer read."""
+    taken = mine.with_name(Owner.here().new_name())
+    hidden = mine.with_name(_HIDDEN + mine.name)
+    _HELD.add(taken.name)
+    try:
+        if not _rename(other, taken):
+            return False
+        shutil.copytree(taken, hidden)
+        if not _rename(hidden, mine):
+            return False
+        shutil.rmtree(taken, ignore_errors=True)
+    finally:
+        _HELD.discard(taken.name)
+    return True
 
 
 def _begin(mine: Path) -> Attempt | None:

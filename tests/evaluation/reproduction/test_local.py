@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeguard.errors import InputError
+from edgeguard.evaluation.reproduction import claim
 from edgeguard.evaluation.reproduction.graph import Job, ordered, plan
 from edgeguard.evaluation.reproduction.local import run_graph
 from edgeguard.evaluation.reproduction.store import Store
@@ -282,6 +283,35 @@ def test_who_comes_second_waits_for_the_first(tmp_path: Path, store: Store) -> N
     waiting.join()
     assert counted(store) == {job.key: 1}
     assert read_log(tmp_path / "log") == []
+
+
+def test_a_machine_that_freezes_and_thaws_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that says it is elsewhere stops in the middle of a job, is given up, and goes on when all is done."""
+
+    def job(**hints: object) -> Job:
+        return Job("graph_jobs:diary", {"steps": 5}, hints=hints)
+
+    store = Store(tmp_path / "store", lost_after=0.3)
+    frozen = os.fork()
+    if not frozen:
+        status = 1
+        try:
+            monkeypatch.setattr(claim, "_machine", lambda: "0badcafe")
+            monkeypatch.setattr(claim, "_BEAT", 0.05)
+            run_graph([job(freezes_after=3)], Store(tmp_path / "store"), progress=False)
+            status = 0
+        finally:
+            os._exit(status)
+    os.waitpid(frozen, os.WUNTRACED)
+    owner = store.owner(job())
+    assert owner is not None and (owner.machine, owner.pid) == ("0badcafe", frozen)
+    folder = run_graph([job()], store, progress=False)[job().key]
+    assert (folder / "diary.txt").read_text() == "0\n1\n2\n3\n4\n"
+    os.kill(frozen, signal.SIGCONT)
+    assert os.waitstatus_to_exitcode(os.waitpid(frozen, 0)[1]) == 0
+    store.verify(job())
+    assert [line.get("discarded", False) for line in store.ledger()] == [False, True]
+    assert list(store.partial(job()).parent.iterdir()) == []
 
 
 def test_a_job_that_only_a_finished_one_needs_is_not_run_again(store: Store) -> None:

@@ -21,8 +21,9 @@ POWER = 0.8
 DISCORDANT = (0.01, 0.03, 0.05, 0.10)
 """Shares to look at where none is known."""
 _TAIL = 1e-12
-# A ten-thousandth of a point.
+# Margins are found to a ten-thousandth of a point; one a hundredth of a point from the loss takes millions of records.
 _MARGIN = 1e-6
+_CLOSEST = 1e-4
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,8 @@ def _checked(margin: float, discordant: Sequence[float], power: float, loss: flo
         raise InputError(f"--power {100 * power:g}: at least 50 and below 100 per cent needed")
     if not -1 < loss < 1:
         raise InputError(f"--loss {100 * loss:g}: between -100 and 100 points needed")
+    if 0 < margin - loss < _CLOSEST:
+        raise InputError(f"--loss {100 * loss:g}: too near the margin of {100 * margin:g} points for any set of records")
     for share in discordant:
         if not 0 <= share <= 1:
             raise InputError(f"--discordant {share:g}: a share between 0 and 1 needed; 3 % is 0.03")

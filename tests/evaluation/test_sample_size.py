@@ -147,6 +147,8 @@ def test_what_records_can_tell() -> None:
         ({"discordant": [math.nan]}, "--discordant nan"),
         ({"discordant": [0.01], "loss": 0.015}, "--discordant 0.01: no room for --loss 1.5; give 0.015 or more"),
         ({"loss": 0.15}, "--loss 15: name a share"),
+        ({"loss": 0.01999}, "--loss 1.999: too near the margin of 2 points"),
+        ({"margin": 1e-5}, "--loss 0: too near"),
     ],
 )
 def test_what_is_out_of_range_is_refused(asked: dict, line: str) -> None:

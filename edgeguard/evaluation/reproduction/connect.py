@@ -58,8 +58,10 @@ def _scheduler(address: str) -> Iterator["Client"]:
 
     try:
         client = Client(address, timeout=_ANSWER)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{address}: no dask scheduler answers; start one with `dask scheduler`") from error
+    except (OSError, ValueError, TypeError) as error:
+        # A TypeError: an address that asks for encryption, and no certificate.
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{address}: no dask scheduler answers ({reason}); start one with `dask scheduler`") from error
     with client:
         yield client
 

@@ -1,5 +1,7 @@
 """How far a graph of jobs has come, for people, on stderr."""
 
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,5 +40,26 @@ def meter(plan: Plan, *, shown: bool) -> Iterator[Meter]:
     """A meter for the jobs to run; silent where there are none."""
     unit = "unit" if plan.cost_left > 0 else "job"
     total = plan.cost_left or len(plan.to_run)
-    with tqdm(total=total, unit=unit, unit_scale=True, dynamic_ncols=True, disable=not (shown and plan.to_run)) as bar:
+    bar = tqdm(total=total, unit=unit, unit_scale=True, dynamic_ncols=True, disable=not (shown and plan.to_run))
+    with bar, _ticking(bar):
         yield Meter(plan, bar)
+
+
+@contextmanager
+def _ticking(bar: tqdm) -> Iterator[None]:
+    """Its clock goes on during a long job, where somebody may be looking."""
+    end = threading.Event()
+
+    def tick() -> None:
+        while not end.wait(1):
+            bar.refresh()
+
+    thread = threading.Thread(target=tick, name="bar", daemon=True)
+    if not bar.disable and sys.stderr.isatty():
+        thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        if thread.ident is not None:
+            thread.join()

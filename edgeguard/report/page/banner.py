@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from markupsafe import Markup
 
-from edgeguard.evaluation.audit.result import Audit, Rate, Score
+from edgeguard.evaluation.audit.result import Audit, Group, Rate, Score
 from edgeguard.report.page import chart, svg, words
 from edgeguard.report.page.scales import Scale
 
@@ -107,13 +107,15 @@ def _tiles(audit: Audit) -> tuple[Tile | None, ...]:
 
 def _clean(audit: Audit) -> Tile | None:
     score = find_score(audit, "clean", 0.0)
-    return score and _share("Accuracy, clean", score.accuracy, f"F1 {words.percent(score.f1.value)}")
+    return _share("Accuracy, clean", score.accuracy, f"F1 {words.percent(score.f1.value)}") if score else None
 
 
 def _attacked(audit: Audit) -> Tile | None:
     radii = attacked_radii(audit)
     score = find_score(audit, "worst case", radii[0]) if radii else None
-    return score and _share(f"Accuracy, worst case at {words.eps(score.eps_uv)}", score.accuracy, "white-box attacks")
+    if score is None:
+        return None
+    return _share(f"Accuracy, worst case at {words.eps(score.eps_uv)}", score.accuracy, "white-box attacks")
 
 
 def _export(audit: Audit) -> Tile | None:
@@ -168,7 +170,7 @@ def _confidence(audit: Audit) -> Tile | None:
     return _share("Calibration error", audit.confidence.expected_error, "0 is honest")
 
 
-def af_first(audit: Audit) -> list:
+def af_first(audit: Audit) -> list[Group]:
     """Groups of the classes, atrial fibrillation first where the file has such a class."""
     return sorted(audit.classes, key=lambda group: group.name.upper() not in ("A", "AF", "AFIB"))
 

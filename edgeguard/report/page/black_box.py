@@ -2,7 +2,7 @@
 
 import math
 
-from edgeguard.evaluation.audit.result import Audit, BlackBox, QueryPoint
+from edgeguard.evaluation.audit.result import Audit, BlackBox, QueryPoint, Rate
 from edgeguard.report.page import chart, svg, words
 from edgeguard.report.page.parts import Figure, Folded, Legend, Note, Section, Table
 from edgeguard.report.page.scales import Scale, log_ticks, round_ticks
@@ -47,7 +47,7 @@ def _lead(found: BlackBox) -> str:
     return f"{asked}{skipped}{fooled}."
 
 
-def _by_radius(point: QueryPoint) -> list:
+def _by_radius(point: QueryPoint) -> list[tuple[str, Rate]]:
     return sorted(point.success.items(), key=lambda item: words.radius(item[0]))
 
 

@@ -146,7 +146,7 @@ def _confusion(score: Score, audit: Audit) -> Table:
     names = [words.class_name(name, audit.model.classes) for name in audit.model.classes]
     form = FORMS.get(score.form, ("", score.form))[1]
     radius = "" if score.eps_uv == 0 else f" at {words.eps(score.eps_uv)}"
-    rows = []
+    rows: list[tuple[Cell | str, ...]] = []
     for place, (name, row) in enumerate(zip(names, score.confusion, strict=True)):
         n = sum(row)
         cells = (Cell(f"{m:,}", share=m / n if n else 0.0, strong=i == place) for i, m in enumerate(row))

@@ -1,8 +1,9 @@
 """The report that people read: an audit as one HTML file that needs nothing beside it."""
 
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from edgeguard.evaluation.audit.result import Audit
 from edgeguard.intended_use import INTENDED_USE, NOT_A_MEDICAL_DEVICE
@@ -42,18 +43,20 @@ def write_report(audit: Audit, path: Path) -> None:
 
 def render(audit: Audit) -> str:
     """The whole page as HTML, in one text: styles and drawings are in it, and it asks for nothing else."""
-    folder = Path(__file__).parent
-    templates = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return templates.get_template("page.html.jinja").render(
+    return _template().render(
         banner=banner(audit),
         sections=[section(audit) for section in SECTIONS],
         audit=audit,
         intended_use=INTENDED_USE,
         no_medical_device=NOT_A_MEDICAL_DEVICE,
     )
+
+
+@cache
+def _template() -> Template:
+    """Compiled once; escapes whatever is not Markup."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    templates = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return templates.get_template("page.html.jinja")

@@ -5,23 +5,22 @@ from typing import Any
 
 from edgeguard.evaluation.audit.result import Audit
 from edgeguard.report.page import words
-from edgeguard.report.page.parts import Folded, Section, Table
+from edgeguard.report.page.parts import Folded, Part, Section, Table
 
 
 def provenance(audit: Audit) -> Section:
     """The facts that make an audit repeatable."""
     origin = audit.provenance
-    body = [_judged(audit), _records(audit)]
-    body = [table for table in body if table.rows]
     folded = [
         ("Thresholds", _pairs("As read, defaults filled in", ("Threshold", "Value"), list(_flat(audit.thresholds)))),
         ("Software and processor", _pairs("Versions", ("Part", "Version"), _machine(audit))),
         ("Time by section", _pairs("Seconds", ("Section", "Took"), _times(audit))),
         ("Files beside this one", _pairs("Files", ("What", "Path"), list(audit.files.items()))),
     ]
-    parts = (*body, *(Folded(name, (table,)) for name, table in folded if table.rows))
+    parts: list[Part] = [_judged(audit), _records(audit)]
+    parts += [Folded(name, (table,)) for name, table in folded if table.rows]
     lead = f"Made on {origin.date} with seed {origin.seed}; the command below repeats it."
-    return Section("provenance", "Provenance", "Provenance", lead, parts)
+    return Section("provenance", "Provenance", "Provenance", lead, tuple(parts))
 
 
 def _judged(audit: Audit) -> Table:

@@ -24,7 +24,7 @@ def element(name: str, *content: Any, **attributes: Any) -> Markup:
     """
     given = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None)
     written = Markup("").join(
-        Markup(' {}="{}"').format(key, short(value) if isinstance(value, float | int | np.number) else value)
+        Markup(' {}="{}"').format(key, short(value) if isinstance(value, float | int) else value)
         for key, value in given
     )
     inside = Markup("").join(content)

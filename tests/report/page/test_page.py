@@ -1,6 +1,6 @@
 import math
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -253,14 +253,6 @@ def test_an_audit_of_next_to_nothing_renders() -> None:
     page = read(render(example_audit(**changes, thresholds={}, files={})))
     assert page.one("h1").text.startswith("Inconclusive")
     assert not page.every("figure")
-
-
-@pytest.mark.parametrize("name", [field.name for field in fields(Audit)])
-def test_no_part_is_needed_by_another(audit: Audit, name: str) -> None:
-    """Every part that may be empty is, in turn."""
-    empty = {tuple: (), type(None): None}.get(type(getattr(audit, name)))
-    if isinstance(getattr(audit, name), tuple) or name in ("black_box", "stream", "bill", "confidence"):
-        read(render(replace(audit, **{name: empty})))
 
 
 def test_the_quick_size_with_one_budget() -> None:

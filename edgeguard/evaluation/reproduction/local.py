@@ -50,6 +50,8 @@ def _run(todo: Plan, store: Store, bar: Meter) -> None:
     while waiting:
         job, attempt = _next(waiting, done, store)
         if job is None:
+            # The first of those left needs nothing that is left too, so another process is at work on it.
+            bar.wait(store.owner(next(iter(waiting.values()))))
             pause()
             continue
         if attempt is not None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from edgeguard.evaluation.reproduction.claim import Owner
 from edgeguard.evaluation.reproduction.graph import Job, Plan
 
 
@@ -22,6 +23,11 @@ class Meter:
     def begin(self, job: Job) -> None:
         """A job is being computed."""
         self._bar.set_description(job.name)
+
+    def wait(self, owner: Owner | None) -> None:
+        """What is left to do is in the hands of another process."""
+        if owner is not None:
+            self._bar.set_description(f"waiting for {owner.host}, process {owner.pid}")
 
     def done(self, job: Job) -> None:
         """A job's result is there."""

@@ -349,6 +349,19 @@ def test_the_bar_counts_what_is_left_by_cost(store: Store, capsys: pytest.Captur
     assert capsys.readouterr() == ("", "")
 
 
+def test_the_bar_says_for_whom_it_waits(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    job = total(5)
+    with store.claim(job) as attempt:
+        waiting = threading.Thread(target=run_graph, args=([job], Store(store.root)))
+        waiting.start()
+        time.sleep(0.2)
+        (attempt.out / "total.txt").write_text("5")
+        store.finish(job.task, attempt)
+    waiting.join()
+    err = capsys.readouterr().err
+    assert f"process {os.getpid()}:   0%" in err and "1/1 jobs" in err
+
+
 def test_without_costs_the_bar_counts_jobs(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     run_graph([total(2), total(3)], store)
     assert "2.00/2.00" in capsys.readouterr().err.split("\r")[-1]

@@ -63,7 +63,7 @@ class FileFacts:
     defense: str | None
     arch: str | None
     compared_with: str | None
-    external: tuple[Artefact, ...]
+    external: tuple[Artefact, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,15 +217,15 @@ def read_content(path: Path) -> dict[str, Any]:
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema == SCHEMA:
         return dict(content)
-    kind, _, version = schema.partition("/") if isinstance(schema, str) else ("", "", "")
+    kind, _, version = str(schema).partition("/")
     if kind == _KIND and version.isdecimal() and len(version) < _MOST_DIGITS and int(version) > int(_VERSION):
-        raise InputError(f"{path}: schema {schema[:40]} is newer than this EdgeGuard, which reads {SCHEMA}; update it")
+        raise InputError(f"{path}: schema {schema} is newer than this EdgeGuard, which reads {SCHEMA}; update it")
     raise InputError(f"{path}: no certificate of EdgeGuard (its schema is not {SCHEMA}); name a certificate.json")
 
 
 def typed(content: Mapping[str, Any], path: Path) -> Certificate:
     """The certificate in plain values; InputError names the field that is missing or of another type."""
-    return from_json(Certificate, content, where=str(path))
+    return from_json(Certificate, content, where=f"{path}: certificate")
 
 
 def printable(value: Any) -> Any:

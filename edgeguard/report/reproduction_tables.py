@@ -69,7 +69,7 @@ def attack_sheets(number: int, table: dict[str, Any]) -> list[Sheet]:
         f"Table {number}: {published.attack.upper()}, situation {published.situation}, F1",
         [],
         [*_header(kind), "clean, CinC F1 (N, A, O)", "attacked, CinC F1"],
-        [_cells(row, "f1", kind) + [_rate(row, kind, "cinc_f1") for kind in _PARTS] for row in table["rows"]],
+        [_cells(row, "f1", kind) + [_rate(row, kind, "f1_nao") for kind in _PARTS] for row in table["rows"]],
         _order_lines(table["order"]["f1"], "F1"),
     )
     return [accuracy, f1]
@@ -79,7 +79,7 @@ def strict_sheet(table: dict[str, Any]) -> Sheet:
     """The strict profile's worst case, in a table of its own."""
     rows = []
     for row in table["rows"]:
-        scores = [_rate(row, "attacked", metric) for metric in ("accuracy", "f1", "cinc_f1")]
+        scores = [_rate(row, "attacked", metric) for metric in ("accuracy", "f1", "f1_nao")]
         rows.append([row["defense"], _rate(row, "clean", "accuracy"), *scores, *_against(row["against_none"])])
     after = _order_lines(table["order"]["accuracy"], "worst-case accuracy", paper="the paper's under PGD (its Table 5)")
     if beyond := table.get("beyond_paper"):
@@ -237,8 +237,9 @@ def _plain(rate: dict[str, Any]) -> str:
 
 
 def _points(ranged: dict[str, Any], *, sign: str = "") -> str:
-    value, low, high = ranged.get("value", ranged.get("difference")), ranged["low"], ranged["high"]
-    return f"{100 * value:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+    return "{:{s}.1f} [{:{s}.1f}, {:{s}.1f}]".format(
+        *(100 * ranged[key] for key in ("difference", "low", "high")), s=sign
+    )
 
 
 def _percent(ranged: dict[str, Any]) -> str:

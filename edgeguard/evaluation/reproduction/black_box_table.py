@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeguard.evaluation.bootstrap import Resamples
 from edgeguard.evaluation.intervals import rate
 from edgeguard.evaluation.metrics import scores
 from edgeguard.evaluation.reproduction.order import agreement
@@ -66,10 +67,10 @@ def black_box_table(
     if not defended:
         return {"rows": rows, "order": {}}
     pooled = {name: _pool(said[name]) for name in defended}
-    drawn = _draws({name: one.attacked == one.labels for name, one in pooled.items()})
-    ours = {row["defense"]: row["attacked"]["accuracy"]["value"] for row in rows if row["defense"] in defended}
+    draws = Resamples(pooled[defended[0]].labels, classes)
+    ours = {name: draws.score(one.attacked[None]) for name, one in pooled.items()}
     theirs = {name: TABLES[6].score(name, "accuracy") for name in defended}
-    return {"rows": rows, "order": {"accuracy": agreement(ours, drawn, theirs)}}
+    return {"rows": rows, "order": {"accuracy": agreement(ours, theirs)}}
 
 
 def _row(name: str, said: Sequence[Said], reached: Sequence[Reached], classes: tuple[str, ...]) -> dict[str, Any]:
@@ -97,10 +98,3 @@ def _scored(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...])
         "accuracy": rate(int((labels == predicted).sum()), len(labels)),
         "f1": scores(labels, predicted, len(classes))["f1"],
     }
-
-
-def _draws(right: Mapping[str, np.ndarray], *, resamples: int = 2000) -> dict[str, np.ndarray]:
-    """Defence -> [R]: its share of right pairs in common resamples of the pairs; all have the same pairs."""
-    count = len(next(iter(right.values())))
-    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=resamples) / count
-    return {name: weights @ of for name, of in right.items()}

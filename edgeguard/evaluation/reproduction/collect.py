@@ -10,11 +10,11 @@ import numpy as np
 from edgeguard.attacks.kernels import smoothing_taps
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.errors import InputError
+from edgeguard.evaluation.bootstrap import Resamples
 from edgeguard.evaluation.reproduction.attack_jobs import kept_perturbation
 from edgeguard.evaluation.reproduction.black_box_table import Reached, Said, black_box_table
 from edgeguard.evaluation.reproduction.boundary_jobs import read_reached
 from edgeguard.evaluation.reproduction.curves import curve
-from edgeguard.evaluation.reproduction.draws import Draws
 from edgeguard.evaluation.reproduction.graph import Job
 from edgeguard.evaluation.reproduction.grid import Grid
 from edgeguard.evaluation.reproduction.measurement import Measurement, read_measurement
@@ -134,7 +134,7 @@ class Collection:
         pgd = self._judged(partial(grid.pgd, point=BASE, swept=False), situation)
         sap = self._judged(grid.sap, situation)
         labels = self._measured(pgd("none", 0)).labels
-        draws = Draws(labels, self._classes, seeds=grid.scope.seeds)
+        draws = Resamples(labels, self._classes)
         lines, smoothed = {}, {}
         for defense in grid.scope.defenses:
             points = {0.0: self._seeds(lambda d, s: self._said(pgd(d, s), "pgd"), defense)}
@@ -143,8 +143,8 @@ class Collection:
                     lambda d, s, name=f"sap-{steps}": self._said(sap(d, s), name), defense
                 )
             once = self._seeds(lambda d, s: self._said(sap(d, s), "sap-0"), defense)
-            lines[defense] = curve(labels, self._classes, points, draws)
-            smoothed[defense] = curve(labels, self._classes, {0.0: once}, draws)
+            lines[defense] = curve(points, draws)
+            smoothed[defense] = curve({0.0: once}, draws)
         return {"n": len(labels), "seeds": grid.scope.seeds, "lines": lines, "smoothed_once": smoothed}
 
     def _radii(self, situation: str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class Collection:
         grid = self._grid
         some = self._judged(partial(grid.pgd, point=Point(RADII[-1]), swept=True), situation)
         records, labels = self._measured(some("none", 0)).records, self._measured(some("none", 0)).labels
-        draws = Draws(labels, self._classes, seeds=grid.scope.seeds)
+        draws = Resamples(labels, self._classes)
 
         def line(defense: str, point_of: Callable[[float], Point]) -> dict[str, Any]:
             points = {}
@@ -163,7 +163,7 @@ class Collection:
                     for seed in range(grid.scope.seeds)
                 ]
                 points[eps] = np.stack(said)
-            return curve(labels, self._classes, points, draws)
+            return curve(points, draws)
 
         return {
             "n": len(labels),

@@ -5,25 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from edgeguard.evaluation.reproduction.draws import METRICS, Draws, interval, seed_scores
+from edgeguard.evaluation.bootstrap import SCORES, Resamples, interval
 
 
-def curve(
-    labels: np.ndarray, classes: tuple[str, ...], points: Mapping[float, np.ndarray], draws: Draws
-) -> dict[str, Any]:
-    """One line of a figure: {"x": [...], metric: {"value", "low", "high": [...]}}, 95 % intervals.
+def curve(points: Mapping[float, np.ndarray], draws: Resamples) -> dict[str, Any]:
+    """One line of a figure: {"x": [...], score: {"value", "low", "high": [...]}}, 95 % intervals.
 
     Args:
-        labels: int64 [N].
         points: place on the axis -> predictions int64 [S, N].
         draws: of the same records, common to all lines.
     """
     places = sorted(points)
-    found: dict[str, Any] = {metric: {"value": [], "low": [], "high": []} for metric in METRICS}
-    for place in places:
-        values, drawn = seed_scores(labels, points[place], classes), draws.scores(points[place])
-        for metric in METRICS:
-            low, high = interval(drawn[metric])
-            for key, value in (("value", float(values[metric].mean())), ("low", low), ("high", high)):
-                found[metric][key].append(value)
-    return {"x": list(places), **found}
+    found: dict[str, Any] = {"x": places}
+    for score in SCORES:
+        rates = [interval(draws.score(points[place], score)) for place in places]
+        found[score] = {key: [rate[key] for rate in rates] for key in ("value", "low", "high")}
+    return found

@@ -1,6 +1,8 @@
 """The jobs that have a network: taken from where it was trained before, trained now, exported to a file."""
 
 import shutil
+import sys
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,21 +53,21 @@ def train_network(arguments: dict[str, Any], hints: dict[str, Any], inputs: list
     beside = [out / f"needed-{number}" for number in range(len(inputs))]
     for folder, needed in zip(beside, inputs, strict=True):
         shutil.copytree(needed / NETWORK, folder, dirs_exist_ok=True)
-    about = arguments["records"]["split"]
-    train(
-        Job(
-            make_config(**arguments["options"]),
-            dataset,
-            parts,
-            out / NETWORK,
-            torch.device(hints["device"]),
-            partial(scores, classes=len(dataset.classes)),
-            origin={name: hints[name] for name in ("data", "labels") if hints.get(name)},
-            fixed_test=about["test_records"] is not None,
-            resume=True,
-            say=_keep_quiet,
-        )
+    job = Job(
+        make_config(**arguments["options"]),
+        dataset,
+        parts,
+        out / NETWORK,
+        torch.device(hints["device"]),
+        partial(scores, classes=len(dataset.classes)),
+        origin={name: hints[name] for name in ("data", "labels") if hints.get(name)},
+        fixed_test=arguments["records"]["split"]["test_records"] is not None,
+        resume=True,
+        say=_keep_quiet,
     )
+    # The watchdog's alarms would stand among a command's results.
+    with redirect_stdout(sys.stderr):
+        train(job)
     for folder in beside:
         shutil.rmtree(folder)
 

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from edgeguard.evaluation.reproduction.draws import interval
+from edgeguard.evaluation.bootstrap import Scores, tested_difference
 
 
-def agreement(
-    ours: Mapping[str, float], drawn: Mapping[str, np.ndarray], theirs: Mapping[str, float | None]
-) -> dict[str, Any]:
+def agreement(ours: Mapping[str, Scores], theirs: Mapping[str, float | None]) -> dict[str, Any]:
     """The order found, best first, and pair by pair whether the paper has it too.
 
     A pair of defences is decided where the 95 % interval of their paired difference leaves out zero; no correction
@@ -19,45 +17,49 @@ def agreement(
     have a place in the order and no part in the rest.
 
     Args:
-        ours: defence -> score.
-        drawn: defence -> [R], the scores in common resamples.
+        ours: defence -> scores from common resamples.
         theirs: defence -> the paper's score, None where it is not known.
 
     Returns:
         {"found", "paper": defences, best first, "known": how many of the paper's, "pairs", "kendall_tau": tau-a with
-        its interval over the resamples or None, "same", "reversed": decided pairs in the paper's order and against it,
-        "open": the others, "reversed_pairs": [[better here, better there], ...]}.
+        its middle 95 % over the resamples of records, or None, "same", "reversed": decided pairs in the paper's order
+        and against it, "open": the others, "reversed_pairs": [[better here, better there], ...]}.
     """
-    known = [name for name in ours if theirs.get(name) is not None]
+    values = {name: float(scores.observed.mean()) for name, scores in ours.items()}
+    paper = {name: float(score) for name in ours if (score := theirs.get(name)) is not None}
     counts = {"same": 0, "reversed": 0, "open": 0}
     reversed_pairs = []
-    paper = np.array([theirs[name] for name in known], float)
-    pairs = list(combinations(range(len(known)), 2))
-    for first, second in pairs:
-        better, worse = (first, second) if paper[first] > paper[second] else (second, first)
-        low, high = interval(drawn[known[better]] - drawn[known[worse]])
-        kind = "same" if low > 0 else "reversed" if high < 0 else "open"
+    pairs = list(combinations(paper, 2))
+    for pair in pairs:
+        worse, better = sorted(pair, key=lambda name: paper[name])
+        found = tested_difference(ours[better], ours[worse])
+        kind = "same" if found["low"] > 0 else "reversed" if found["high"] < 0 else "open"
         counts[kind] += 1
         if kind == "reversed":
-            reversed_pairs.append([known[worse], known[better]])
-    tau = None
-    if pairs:
-        low, high = interval(_kendall(np.stack([drawn[name] for name in known]), paper))
-        value = float(_kendall(np.array([[ours[name]] for name in known]), paper)[0])
-        tau = {"value": value, "low": low, "high": high}
+            reversed_pairs.append([worse, better])
     return {
-        "found": sorted(ours, key=lambda name: -ours[name]),
-        "paper": sorted(known, key=lambda name: -(theirs[name] or 0)),
-        "known": len(known),
+        "found": _best_first(values),
+        "paper": _best_first(paper),
+        "known": len(paper),
         "pairs": len(pairs),
-        "kendall_tau": tau,
+        "kendall_tau": _tau({name: ours[name] for name in paper}, list(paper.values())) if pairs else None,
         **counts,
         "reversed_pairs": reversed_pairs,
     }
 
 
-def _kendall(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """[R]: Kendall's tau-a of scores [K, R] with a reference [K]: pairs in its order less pairs against it, a share."""
+def _tau(ours: Mapping[str, Scores], reference: list[float]) -> dict[str, float]:
+    """Kendall's tau-a with a reference: pairs in its order less pairs against it, as a share of all."""
     first, second = np.triu_indices(len(reference), 1)
-    signs = np.sign(scores[first] - scores[second]) * np.sign(reference[first] - reference[second])[:, None]
-    return np.asarray(signs.mean(0))
+    order = np.sign(np.subtract.outer(reference, reference)[first, second])
+
+    def tau(scores: np.ndarray) -> np.ndarray:
+        return np.asarray((np.sign(scores[first] - scores[second]) * order[:, None]).mean(0))
+
+    value = tau(np.array([[one.observed.mean()] for one in ours.values()]))[0]
+    low, high = np.percentile(tau(np.stack([one.drawn.mean(1) for one in ours.values()])), [2.5, 97.5])
+    return {"value": float(value), "low": float(low), "high": float(high)}
+
+
+def _best_first(scores: Mapping[str, float]) -> list[str]:
+    return sorted(scores, key=lambda name: -scores[name])

@@ -7,15 +7,23 @@ as it takes it in situation II.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
 
+from edgeguard.evaluation.bootstrap import (
+    SCORES,
+    Resamples,
+    Scores,
+    interval,
+    relative_drop,
+    tested_difference,
+)
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
-from edgeguard.evaluation.metrics import confusion_matrix, drop_own, drop_ref
+from edgeguard.evaluation.metrics import confusion_matrix
 from edgeguard.evaluation.multiple import holm
-from edgeguard.evaluation.paired import mcnemar, paired_difference
-from edgeguard.evaluation.reproduction.draws import METRICS, Draws, interval, seed_scores
+from edgeguard.evaluation.paired import paired_difference
 from edgeguard.evaluation.reproduction.order import agreement
 from edgeguard.evaluation.reproduction.published import PublishedTable, implied_clean
 
@@ -58,20 +66,26 @@ def attack_table(panel: Panel, published: PublishedTable | None) -> dict[str, An
         published: the paper's table; None where it has none.
 
     Returns:
-        {"n", "seeds", "missing_classes", "rows": a dict a defence, "order": metric -> `agreement`}. A row has `clean`
-        and `attacked` {metric: rate}, `lost` (clean less attacked), `drop_own` and `drop_ref` {metric: interval},
-        `sd` over seeds or None, `by_seed`, `against_none` (None for itself), `zero_gradient`, and `paper`.
+        {"n", "seeds", "missing_classes", "rows": a dict a defence, "order": {"accuracy", "f1": `agreement`}}. A row has
+        `clean` and `attacked` {score: rate}, `lost` {score: clean less attacked}, `drop_own` and `drop_ref` {score:
+        rate}, each score one of `bootstrap.SCORES`; `sd` over seeds or None, `by_seed`, `against_none` (None for
+        itself), `zero_gradient`, and `paper`.
     """
-    draws = Draws(panel.labels, panel.classes, seeds=panel.seeds)
-    drawn = {name: (draws.scores(panel.clean[name]), draws.scores(panel.attacked[name])) for name in panel.clean}
-    found = {name: _by_seed(panel, name) for name in panel.clean}
-    rows = [_row(panel, name, found, drawn, published) for name in panel.clean]
-    _adjust([row["against_none"] for row in rows if row["against_none"]])
+    draws = Resamples(panel.labels, panel.classes)
+    scored = {
+        name: _Scored(
+            *({score: draws.score(of[name], score) for score in SCORES} for of in (panel.clean, panel.attacked))
+        )
+        for name in panel.clean
+    }
+    rows = [_row(panel, name, scored, published) for name in panel.clean]
+    tests = [row["against_none"] for row in rows if row["against_none"]]
+    for test, adjusted in zip(tests, holm([test["p"] for test in tests]), strict=True):
+        test["holm_p"] = adjusted
     order = {}
-    for metric in METRICS:
-        ours = {name: float(found[name][1][metric].mean()) for name in panel.clean}
-        theirs = {name: published.score(name, metric) if published else None for name in panel.clean}
-        order[metric] = agreement(ours, {name: drawn[name][1][metric] for name in panel.clean}, theirs)
+    for score in ("accuracy", "f1"):
+        theirs = {name: published.score(name, score) if published else None for name in panel.clean}
+        order[score] = agreement({name: one.attacked[score] for name, one in scored.items()}, theirs)
     return {
         "n": len(panel.labels),
         "seeds": panel.seeds,
@@ -89,99 +103,70 @@ def worst_case(labels: np.ndarray, predicted: Mapping[str, np.ndarray]) -> np.nd
     return worst
 
 
-_Scores = dict[str, np.ndarray]
-"""Metric -> [S] of seeds, or [R] of resamples."""
-_Pair = tuple[_Scores, _Scores]
-"""Clean and attacked."""
+@dataclass(frozen=True)
+class _Scored:
+    """Scores of one defence, by their names."""
+
+    clean: dict[str, Scores]
+    attacked: dict[str, Scores]
 
 
-def _by_seed(panel: Panel, name: str) -> _Pair:
-    clean, attacked = (seed_scores(panel.labels, of[name], panel.classes) for of in (panel.clean, panel.attacked))
-    return clean, attacked
-
-
-def _row(
-    panel: Panel,
-    name: str,
-    found: Mapping[str, _Pair],
-    drawn: Mapping[str, _Pair],
-    published: PublishedTable | None,
-) -> dict[str, Any]:
-    (clean, attacked), (clean_drawn, attacked_drawn) = found[name], drawn[name]
-    reference, reference_drawn = found["none"][0], drawn["none"][0]
+def _row(panel: Panel, name: str, scored: Mapping[str, _Scored], published: PublishedTable | None) -> dict[str, Any]:
+    one, reference = scored[name], scored["none"].clean
     row: dict[str, Any] = {
         "defense": name,
-        "clean": _rates(panel, panel.clean[name], clean_drawn),
-        "attacked": _rates(panel, panel.attacked[name], attacked_drawn),
-        "lost": {},
-        "drop_own": {},
-        "drop_ref": {},
+        "clean": _rates(panel, panel.clean[name], one.clean),
+        "attacked": _rates(panel, panel.attacked[name], one.attacked),
+        "lost": {score: tested_difference(one.clean[score], one.attacked[score]) for score in SCORES},
     }
-    for metric in METRICS:
-        before, after = clean[metric], attacked[metric]
-        base, base_drawn = float(reference[metric].mean()), reference_drawn[metric]
-        before_drawn, after_drawn = clean_drawn[metric], attacked_drawn[metric]
-        row["lost"][metric] = _ranged(np.mean(before - after), before_drawn - after_drawn)
-        # The paper's mean over runs; in the draws the ratio of means, which differs from it in the second order.
-        own = [drop_own(one, other) for one, other in zip(before, after, strict=True)]
-        row["drop_own"][metric] = _ranged(np.mean(own), (before_drawn - after_drawn) / before_drawn)
-        row["drop_ref"][metric] = _ranged(drop_ref(base, after.mean()), (base_drawn - after_drawn) / base_drawn)
-    row["sd"] = {"clean": _sd(clean), "attacked": _sd(attacked)} if panel.seeds > 1 else None
-    by_seed = {"clean": clean, "attacked": attacked}
-    row["by_seed"] = {kind: {metric: of[metric].tolist() for metric in METRICS} for kind, of in by_seed.items()}
-    gap = attacked_drawn["accuracy"] - drawn["none"][1]["accuracy"]
-    row["against_none"] = None if name == "none" else _against_none(panel, name, gap)
+    for kind, base, own in (("drop_own", one.clean, True), ("drop_ref", reference, False)):
+        row[kind] = {
+            score: interval(relative_drop(base[score], one.attacked[score], own=own), bounds=(-inf, 1.0))
+            for score in SCORES
+        }
+    both = {"clean": one.clean, "attacked": one.attacked}
+    row["by_seed"] = {kind: {score: of[score].observed.tolist() for score in SCORES} for kind, of in both.items()}
+    row["sd"] = None
+    if panel.seeds > 1:
+        row["sd"] = {kind: {s: float(np.std(of[s].observed, ddof=1)) for s in SCORES} for kind, of in both.items()}
+    row["against_none"] = None if name == "none" else _against_none(panel, name, scored)
     flat = panel.flat.get(name)
     row["zero_gradient"] = None if flat is None else rate(int(flat.sum()), flat.size)
     row["paper"] = None if published is None else _paper(published, name)
     return row
 
 
-def _rates(panel: Panel, predicted: np.ndarray, drawn: _Scores) -> dict[str, Any]:
-    """Metric -> rate: Wilson's interval for the accuracy of one seed, else the draws'."""
-    scores = seed_scores(panel.labels, predicted, panel.classes)
-    rates = {metric: {**_ranged(scores[metric].mean(), drawn[metric]), "n": len(panel.labels)} for metric in METRICS}
+def _rates(panel: Panel, predicted: np.ndarray, scores: Mapping[str, Scores]) -> dict[str, Any]:
+    """Score -> rate; of one seed accuracy and F1 as `edgeguard evaluate` states them."""
+    rates = {score: interval(of) for score, of in scores.items()}
     if panel.seeds == 1:
         confusion = confusion_matrix(panel.labels, predicted[0], len(panel.classes))
         rates |= {"accuracy": accuracy_rate(confusion), "f1": f1_rate(confusion)}
     return rates
 
 
-def _against_none(panel: Panel, name: str, gap: np.ndarray) -> dict[str, Any]:
+def _against_none(panel: Panel, name: str, scored: Mapping[str, _Scored]) -> dict[str, Any]:
     """The difference in attacked accuracy to the undefended network, and the chance of it where there is none.
 
-    Of several seeds p is the largest of their McNemar's: small only where every seed shows the difference.
+    Of one seed by Tango's interval and the exact McNemar test; of several, which are paired too, with what differs
+    from seed to seed in both, and each seed's McNemar beside it.
     """
-    right = panel.attacked[name] == panel.labels
-    base = panel.attacked["none"] == panel.labels
+    right, base = (panel.attacked[one] == panel.labels for one in (name, "none"))
+    by_seed = [paired_difference(ours, theirs) for ours, theirs in zip(right, base, strict=True)]
+    exact = [test["mcnemar_p"] for test in by_seed]
     if panel.seeds == 1:
-        tested = paired_difference(right[0], base[0])
-        return {**{key: tested[key] for key in ("difference", "low", "high")}, "mcnemar_p": tested["mcnemar_p"]}
-    p = [mcnemar(int((a & ~b).sum()), int((b & ~a).sum())) for a, b in zip(right, base, strict=True)]
-    ranged = _ranged(right.mean() - base.mean(), gap)
-    return {"difference": ranged["value"], "low": ranged["low"], "high": ranged["high"], "mcnemar_p": max(p)}
-
-
-def _adjust(tests: list[dict[str, Any]]) -> None:
-    for test, p in zip(tests, holm([test["mcnemar_p"] for test in tests]), strict=True):
-        test["holm_p"] = p
+        test = {**by_seed[0], "p": exact[0]}
+    else:
+        test = tested_difference(scored[name].attacked["accuracy"], scored["none"].attacked["accuracy"])
+    return {**{key: test[key] for key in ("difference", "low", "high", "n", "p")}, "mcnemar_p_by_seed": exact}
 
 
 def _paper(published: PublishedTable, name: str) -> dict[str, Any]:
-    metrics = ("accuracy", "f1")
+    scores = ("accuracy", "f1")
     kind = "drop_ref" if published.situation == "II" else "drop_own"
     return {
-        "clean": {metric: implied_clean(name, metric) for metric in metrics},
-        "attacked": {metric: published.score(name, metric) for metric in metrics},
-        kind: {metric: published.drop(name, metric) for metric in metrics},
-        "odd_drops": [metric for metric in metrics if (name, metric) in published.odd_drops],
+        "clean": {score: implied_clean(name, score) for score in scores},
+        "attacked": {score: published.score(name, score) for score in scores},
+        kind: {score: published.drop(name, score) for score in scores},
+        "odd_drops": [score for score in scores if (name, score) in published.odd_drops],
     }
-
-
-def _ranged(value: Any, drawn: np.ndarray) -> dict[str, float]:
-    low, high = interval(drawn)
-    return {"value": float(value), "low": low, "high": high}
-
-
-def _sd(scores: _Scores) -> dict[str, float]:
-    return {metric: float(np.std(scores[metric], ddof=1)) for metric in METRICS}

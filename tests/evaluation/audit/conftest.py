@@ -1,0 +1,91 @@
+"""A small run, and an audit that is small in everything but its sections."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from onnx import ModelProto
+from torch import nn
+from wave_run import make_wave_run
+
+from edgeguard.evaluation.audit import run as audit_run
+from edgeguard.evaluation.audit.result import Audit
+from edgeguard.evaluation.audit.sizes import SIZES, Size
+from edgeguard.export.float_graph import export_float
+
+TINY = Size(16, "strict", 4, 30, 8, 10, 60.0, 32, 2)
+THRESHOLDS = """
+margin_points = 25
+robustness_loss_points = 90
+"""
+Run = Callable[..., Audit]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced_once() -> Iterator[None]:
+    """Tracing a network takes seconds: equal weights are traced once."""
+    traced: dict[bytes, ModelProto] = {}
+
+    def export(model: nn.Module, *, window: int) -> ModelProto:
+        weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+        if weights not in traced:
+            traced[weights] = export_float(model, window=window)
+        copy = ModelProto()
+        copy.CopyFrom(traced[weights])
+        return copy
+
+    with pytest.MonkeyPatch.context() as patch:
+        for where in ("export.float_graph", "export.exporter", "evaluation.audit.forms"):
+            patch.setattr(f"edgeguard.{where}.export_float", export)
+        yield
+
+
+@pytest.fixture(scope="session")
+def waves(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(run folder, folder of records); tests only read them."""
+    return make_wave_run(tmp_path_factory.mktemp("waves"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tiny() -> Iterator[None]:
+    """Every size is tiny, and the strict portfolio has four steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        for size in SIZES:
+            patch.setitem(SIZES, size, TINY)
+        patch.setattr("edgeguard.evaluation.portfolio._STRICT_STEPS", 4)
+        yield
+
+
+@pytest.fixture(scope="session")
+def thresholds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Demands that sixteen records can decide."""
+    path = tmp_path_factory.mktemp("thresholds") / "own.toml"
+    path.write_text(THRESHOLDS)
+    return path
+
+
+@pytest.fixture(scope="session")
+def audited(thresholds: Path) -> Run:
+    """`run_audit` in the quick size with these demands."""
+
+    def audit(model: Path, out: Path, **options: Any) -> Audit:
+        return audit_run.run_audit(model, out=out, **{"size": "quick", "thresholds": thresholds, **options})
+
+    return audit
+
+
+@pytest.fixture(scope="session")
+def done(waves: tuple[Path, Path], audited: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
+    """(an audit of the run, its folder); tests only read them."""
+    out = tmp_path_factory.mktemp("audit")
+    return audited(waves[0], out), out

@@ -1,0 +1,68 @@
+"""Figures against bars, and the verdict that follows from them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeguard.evaluation.audit.checks import rate_check, records_to_decide
+from edgeguard.evaluation.audit.result import Check, Rate
+from edgeguard.evaluation.audit.verdict import verdict_of
+from edgeguard.evaluation.intervals import rate
+
+HOLDS, FAILS = Check("a", "clean", True, 1, 0, "holds"), Check("b", "clean", False, 0, 1, "fails")
+OPEN, STATED = Check("c", "clean", None, 0, 1, "open"), Check("d", "clean", None, 0, None, "stated")
+FEW = Check("e", "data", None, 3, 9, "few")
+KEPT = Check("f", "survival", True, 0, -1, "kept")
+
+
+@pytest.mark.parametrize(
+    ("checks", "quick", "other", "reasons"),
+    [
+        ([HOLDS, KEPT, STATED], "screened", "survives", ("kept",)),
+        ([HOLDS], "screened", "survives", ()),
+        ([STATED, STATED], "screened", "survives", ()),
+        ([HOLDS, OPEN], "screened", "inconclusive", ("open",)),
+        ([HOLDS, FEW, OPEN], "inconclusive", "inconclusive", ("few", "open")),
+        ([OPEN, FAILS, FEW, KEPT], "degraded", "degraded", ("fails",)),
+    ],
+)
+def test_the_rule(checks: list[Check], quick: str, other: str, reasons: tuple[str, ...]) -> None:
+    assert verdict_of(checks, size="quick")[0] == quick
+    for size in ("default", "full"):
+        assert verdict_of(checks, size=size) == (other, reasons)
+
+
+@pytest.mark.parametrize(
+    ("sense", "bar", "holds"),
+    [("least", 0.7, True), ("least", 0.8, None), ("least", 0.9, False), ("most", 0.7, False), ("most", 0.9, True)],
+)
+def test_the_whole_interval_decides(sense: str, bar: float, holds: bool | None) -> None:
+    found = rate_check("x", "clean", Rate(0.8, 0.75, 0.85, 100), bar, sense=sense, what="accuracy")
+    assert found.holds is holds and (found.low, found.high, found.bar) == (0.75, 0.85, bar)
+    assert "accuracy 0.800 [0.750, 0.850], n = 100" in found.reason and f"at {sense} {bar:g} demanded" in found.reason
+    assert (found.needed is not None) == (holds is None and bar != 0.8)
+
+
+def test_without_a_bar_a_figure_is_stated() -> None:
+    found = rate_check("x", "clean", Rate(0.8, 0.75, 0.85, 100), None, sense="least", what="accuracy")
+    assert (found.holds, found.bar, found.figure, found.sense) == (None, None, 0.8, None)
+    nothing = rate_check("x", "clean", Rate(float("nan"), 0.0, 1.0, 0), 0.5, sense="least", what="accuracy")
+    assert (nothing.holds, nothing.figure, nothing.bar) == (None, None, 0.5)
+
+
+@given(right=st.integers(5, 95), bar=st.floats(0.05, 0.95))
+def test_with_the_records_that_it_needs_a_share_is_decided(right: int, bar: float) -> None:
+    """Wilson's interval narrows a little faster or slower than the root of n: within a third at these shares."""
+    found = Rate(**rate(right, 100))
+    if not found.low < bar < found.high or abs(found.value - bar) < 0.01:
+        return
+    needed = records_to_decide(found, bar)
+    assert needed is not None and needed > 100
+    n = round(1.34 * needed)
+    more = rate(round(found.value * n), n)
+    assert bar < more["low"] or bar > more["high"]
+
+
+def test_a_figure_on_its_bar_is_never_decided() -> None:
+    assert records_to_decide(Rate(0.5, 0.4, 0.6, 96), 0.5) is None
+    assert records_to_decide(Rate(0.5, 0.4, 0.6, 96), 0.45) == 384

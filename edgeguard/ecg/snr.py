@@ -5,7 +5,7 @@ left of each beat after its subtraction is noise: ensemble averaging (Jane et al
 It is in the band of 1 to 40 Hz, so that neither baseline wander nor mains counts. The heart's own variation from beat
 to beat does, which keeps the estimate below about 20 dB; so do fibrillatory waves and the shifting T waves of atrial
 fibrillation, which keep it below about 11 dB there. Where noise hides every beat it says -4 to -9 dB, however much
-worse it gets. Premature beats are a minority, which the median over beats leaves aside.
+worse it gets. Premature beats and short spells of noise are a minority, which the median over beats leaves aside.
 """
 
 import numpy as np

@@ -25,6 +25,8 @@ from edgeguard.runtime.streaming import open_stream
 
 SHOWN_SECONDS = 1_800.0
 """Of decisions that a report draws."""
+_SHORTEST = 120.0
+"""Seconds of the shortest episode: the usual rules announce none below 90 s."""
 _STATUS = {Status.SCORING: "scored"}
 
 
@@ -95,13 +97,13 @@ def stream_checks(found: Streamed, demands: Thresholds) -> tuple[Check, ...]:
 
 
 def synthetic_day(seconds: float, *, sampling_rate: float, seed: int) -> SyntheticDay:
-    """A day of that length with about as many episodes as a whole one; never rarer than a day's."""
+    """A day of that length with about eight episodes, or as many as a whole day has, none too short to be announced."""
     return SyntheticDay(
         seconds=seconds,
         seed=seed,
         sampling_rate=sampling_rate,
         gap=min(3600.0, seconds / 8),
-        episode=(60.0, min(1200.0, max(seconds / 4, 60.0))),
+        episode=(_SHORTEST, min(1200.0, max(seconds / 4, _SHORTEST))),
     )
 
 

@@ -89,10 +89,10 @@ def run_jobs(reproduction: Reproduction, *, cluster: str | None = None, workers:
 
 
 def write_results(reproduction: Reproduction, out: Path) -> dict[str, Any]:
-    """Write the tables (Markdown, and JSON each) and the figures (PNG, SVG, and their points as JSON).
+    """Write the tables (Markdown, and JSON each) and the figures (PNG, SVG, and the points of curves as JSON).
 
     Returns:
-        {"tables": name -> table, "paths": name -> path}, JSON-ready.
+        {"tables": name -> table, "paths": name -> path, "left_out": name of a figure -> why}, JSON-ready.
 
     Raises InputError when a file cannot be written.
     """
@@ -105,15 +105,19 @@ def write_results(reproduction: Reproduction, out: Path) -> dict[str, Any]:
     if tables:
         paths["tables"] = out / TABLES
         write_bytes(paths["tables"], f"{_head(reproduction)}\n\n{as_markdown(_sheets(tables))}".encode())
+    left_out = {}
     for number in scope.figures:
-        paths |= _draw(number, found, reproduction, out)
-    return {"tables": tables, "paths": {name: str(path) for name, path in paths.items()}}
+        drawn = _draw(number, found, reproduction, out)
+        paths |= drawn
+        if not drawn:
+            left_out[f"figure{number}"] = "both attacks on the undefended network turn no record; raise --limit"
+    return {"tables": tables, "paths": {name: str(path) for name, path in paths.items()}, "left_out": left_out}
 
 
 def results_text(reproduction: Reproduction, results: dict[str, Any]) -> str:
     """The tables as people read them, and where everything is."""
     text = as_text(_sheets(results["tables"]))
-    written = "\n".join(f"{name:<14}{path}" for name, path in results["paths"].items())
+    written = "\n".join(f"{name:<14}{path}" for name, path in {**results["paths"], **results["left_out"]}.items())
     return f"{text}\n\n\n{written}" if text else written
 
 
@@ -148,6 +152,8 @@ def _sheets(tables: dict[str, Any]) -> list[Sheet]:
 
 def _draw(number: int, found: Collection, reproduction: Reproduction, out: Path) -> dict[str, Path]:
     data = found.figure(number)
+    if data is None:
+        return {}
     if number == 1:
         written = draw_segment(data, reproduction.dataset.sampling_rate, out)
     else:

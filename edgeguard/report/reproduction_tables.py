@@ -237,9 +237,7 @@ def _plain(rate: dict[str, Any]) -> str:
 
 
 def _points(ranged: dict[str, Any], *, sign: str = "") -> str:
-    return "{:{s}.1f} [{:{s}.1f}, {:{s}.1f}]".format(
-        *(100 * ranged[key] for key in ("difference", "low", "high")), s=sign
-    )
+    return "{:{s}.1f} [{:{s}.1f}, {:{s}.1f}]".format(*(100 * ranged[key] for key in ("value", "low", "high")), s=sign)
 
 
 def _percent(ranged: dict[str, Any]) -> str:

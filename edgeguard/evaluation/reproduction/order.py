@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeguard.evaluation.bootstrap import Scores, tested_difference
+from edgeguard.evaluation.bootstrap import Scores, difference, interval
 
 
 def agreement(ours: Mapping[str, Scores], theirs: Mapping[str, float | None]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def agreement(ours: Mapping[str, Scores], theirs: Mapping[str, float | None]) ->
     pairs = list(combinations(paper, 2))
     for pair in pairs:
         worse, better = sorted(pair, key=lambda name: paper[name])
-        found = tested_difference(ours[better], ours[worse])
+        found = interval(difference(ours[better], ours[worse]), bounds=(-1.0, 1.0))
         kind = "same" if found["low"] > 0 else "reversed" if found["high"] < 0 else "open"
         counts[kind] += 1
         if kind == "reversed":

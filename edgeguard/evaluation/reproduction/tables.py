@@ -16,9 +16,10 @@ from edgeguard.evaluation.bootstrap import (
     SCORES,
     Resamples,
     Scores,
+    difference,
     interval,
     relative_drop,
-    tested_difference,
+    spread,
 )
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
 from edgeguard.evaluation.metrics import confusion_matrix
@@ -117,7 +118,7 @@ def _row(panel: Panel, name: str, scored: Mapping[str, _Scored], published: Publ
         "defense": name,
         "clean": _rates(panel, panel.clean[name], one.clean),
         "attacked": _rates(panel, panel.attacked[name], one.attacked),
-        "lost": {score: tested_difference(one.clean[score], one.attacked[score]) for score in SCORES},
+        "lost": {score: _less(one.clean[score], one.attacked[score]) for score in SCORES},
     }
     for kind, base, own in (("drop_own", one.clean, True), ("drop_ref", reference, False)):
         row[kind] = {
@@ -155,10 +156,20 @@ def _against_none(panel: Panel, name: str, scored: Mapping[str, _Scored]) -> dic
     by_seed = [paired_difference(ours, theirs) for ours, theirs in zip(right, base, strict=True)]
     exact = [test["mcnemar_p"] for test in by_seed]
     if panel.seeds == 1:
-        test = {**by_seed[0], "p": exact[0]}
+        test = {
+            "value": by_seed[0]["difference"],
+            **{key: by_seed[0][key] for key in ("low", "high", "n")},
+            "p": exact[0],
+        }
     else:
-        test = tested_difference(scored[name].attacked["accuracy"], scored["none"].attacked["accuracy"])
-    return {**{key: test[key] for key in ("difference", "low", "high", "n", "p")}, "mcnemar_p_by_seed": exact}
+        pair = [scored[one].attacked["accuracy"] for one in (name, "none")]
+        test = {**_less(*pair), "p": spread(difference(*pair)).p_value()}
+    return {**test, "mcnemar_p_by_seed": exact}
+
+
+def _less(first: Scores, second: Scores) -> dict[str, Any]:
+    """The first less the second, seed by seed and record by record."""
+    return interval(difference(first, second), bounds=(-1.0, 1.0))
 
 
 def _paper(published: PublishedTable, name: str) -> dict[str, Any]:

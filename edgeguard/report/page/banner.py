@@ -87,9 +87,8 @@ def _facts(audit: Audit) -> tuple[tuple[str, str], ...]:
         ("File", f"sha256 {model.sha256[:12]}, {words.size(model.bytes)}"),
         ("Network", kind),
         ("Held against", _compared(model.compared_with)),
-        ("Records", f"{data.n:,} of {data.source}"),
-        ("Audit", f"{audit.size} size, {audit.profile} attacks"),
-        ("Date", audit.provenance.date[:10]),
+        ("Records", f"{data.n:,} of {file_name(data.source)}"),
+        ("Audit", f"{audit.size} size, {audit.profile} attacks, {audit.provenance.date[:10]}"),
     )
 
 

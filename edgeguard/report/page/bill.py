@@ -81,7 +81,7 @@ def _side_by_side(window: dict[str, Any], streaming: dict[str, Any]) -> Table:
     ]
     return Table(
         "The window file, which computes every window anew, beside the streaming file made of it",
-        ("Of one", "window file", "streaming file", "times"),
+        ("Of one", "window file", "streaming file", "times less"),
         tuple(
             (name, f"{window[a][b]:,}", f"{streaming[a][b]:,}", words.number(window[a][b] / max(streaming[a][b], 1)))
             for name, (a, b) in rows

@@ -58,7 +58,7 @@ def _table(caption: str, checks: list[Check]) -> Table:
                 Cell(_STATE_WORDS[state_of(check)], state_of(check)),
                 _figure(check),
                 "–" if check.bar is None else _SENSES.get(check.sense or "", "") + words.number(check.bar),
-                words.sentence(check.reason) + _needs(check),
+                words.sentence(check.reason),
                 check.section,
             )
             for check in checks
@@ -75,7 +75,3 @@ def _figure(check: Check) -> str:
     if check.low is None or check.high is None:
         return text
     return f"{text} [{words.number(check.low)}, {words.number(check.high)}]"
-
-
-def _needs(check: Check) -> str:
-    return "" if check.needed is None or check.holds is not None else f" {check.needed:,} records would decide it."

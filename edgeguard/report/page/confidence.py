@@ -27,11 +27,11 @@ def confidence(audit: Audit) -> Section:
         body.append(_abstention(found.abstention))
     if found.bins:
         body.append(Folded("The bins in numbers", (_table(found),)))
-    sharp = "too sure" if found.temperature > 1 else "too shy"
+    sharp = "overconfident" if found.temperature > 1 else "underconfident"
     lead = (
         f"Expected calibration error {words.rate(found.expected_error)}; a temperature of "
         f"{words.number(found.temperature)} would fit the probabilities best"
-        f"{f' (as they are, they are {sharp})' if found.temperature != 1 else ''}."
+        f"{f', so they are {sharp}' if found.temperature != 1 else ''}."
     )
     return Section(key, title, short, lead, tuple(body))
 
@@ -48,14 +48,15 @@ def _reliability(found: Confidence) -> Figure:
         chart.mark_line(x(low), y(low), x(1), y(1), "zero"),
     ]
     if found.abstention is not None and found.abstention.threshold > low:
-        at = x(found.abstention.threshold)
+        at, share = x(found.abstention.threshold), words.whole_percent(found.abstention.threshold)
         parts += [
             chart.mark_line(at, frame.top, at, frame.bottom, "limit"),
-            chart.text_at(at + 5, frame.bottom - 8, f"abstain below {100 * found.abstention.threshold:.0f} %"),
+            chart.text_at(at - 5, frame.bottom - 8, f"abstain below {share}", anchor="end")
+            if at > (frame.left + frame.right) / 2
+            else chart.text_at(at + 5, frame.bottom - 8, f"abstain below {share}"),
         ]
     told = []
     xs, ys = [x(one.confidence) for one in found.bins], [y(one.accuracy.value) for one in found.bins]
-    parts.append(chart.line(xs, ys, "s3", main=True))
     for one, at, height in zip(found.bins, xs, ys, strict=True):
         says = f"says {words.percent(one.confidence)}, right {words.rate(one.accuracy)}"
         if one.accuracy.n:
@@ -68,7 +69,7 @@ def _reliability(found: Confidence) -> Figure:
         "Reliability",
         "On the dashed diagonal the file is right as often as it says, below it too sure; whiskers are 95 % intervals.",
         svg.drawing(chart.WIDTH, _HEIGHT, *parts, label=label, class_="chart"),
-        (Legend(chart.swatch("s3", main=True), "a bin of records"),),
+        (Legend(chart.swatch("s3", lined=False), "a bin of records"),),
     )
 
 

@@ -71,7 +71,9 @@ def _curve(audit: Audit) -> Figure:
         kind, size = ("", 1.0) if main else ("ring", _RINGS[form])
         lines.append(chart.line(xs, ys, series, main=main))
         legend.append(
-            Legend(chart.swatch(series, main=main, kind=kind, size=size), f"{name}{', audited' if main else ''}")
+            Legend(
+                chart.swatch(series, main=main, kind=kind, size=min(size, 1.5)), f"{name}{', audited' if main else ''}"
+            )
         )
         for score, at, height in zip(scores, xs, ys, strict=True):
             says = f"{name}, {words.eps(score.eps_uv)}: {words.rate(score.accuracy)}"

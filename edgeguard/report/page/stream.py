@@ -88,7 +88,8 @@ def _time_line(audit: Audit, found: Stream) -> Figure:
         says = (
             f"{names.get(span.label, span.label)} announced, {words.duration(span.start)} to {words.duration(span.end)}"
         )
-        parts.append(chart.bar(x(span.start), bottom - _ROW + 5, _width(x, span), 16, "announced", says))
+        kind = "announced" if span.label in names else "announced unclear"
+        parts.append(chart.bar(x(span.start), bottom - _ROW + 5, _width(x, span), 16, kind, says))
         if _width(x, span) > 26:
             parts.append(chart.text_at(x(span.start) + 5, bottom - 8, names.get(span.label, span.label), kind="inside"))
     if watched is not None:

@@ -17,8 +17,8 @@ def number(value: float | None) -> str:
         return "none"
     if math.isinf(value):
         return "no bound" if value > 0 else f"{_MINUS}no bound"
-    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e9):
-        return f"{value:.2e}".replace("-", _MINUS)
+    if value != 0 and (abs(value) < 1e-4 or abs(value) >= 1e9):
+        return f"{value:.3g}".replace("-", _MINUS)
     if abs(value) >= 1000 or value == round(value):
         return f"{value:,.0f}".replace("-", _MINUS)
     return f"{float(f'{value:.3g}'):g}".replace("-", _MINUS)

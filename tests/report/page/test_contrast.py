@@ -44,6 +44,7 @@ TEXT = [
     *((tone, f"{tone}-tint") for tone in TONES),
     *((name, f"{tone}-tint") for name in ("ink", "muted", "link") for tone in TONES),
     ("surface", "fails"),
+    ("surface", "undecided"),
 ]
 MARKS = [
     *((f"s{i}", "surface") for i in range(1, 6)),

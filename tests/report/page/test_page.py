@@ -187,7 +187,7 @@ def test_confusions_have_their_counts_and_shades(page: Node) -> None:
 def test_conditions_that_fail_are_not_folded() -> None:
     checks = (
         Check("fine", "clean", True, 1.0, 0.5, "it is fine", sense="least"),
-        Check("open", "data", None, 3.0, 10.0, "too few", 12, sense="least"),
+        Check("open", "data", None, 3.0, 10.0, "too few; about 12 would tell", 12, sense="least"),
         Check("bad", "clean", False, 0.25, 0.5, "it is bad", sense="least", low=0.125, high=0.375),
     )
     part = section(read(render(example_audit(checks=checks))), "conditions")
@@ -197,7 +197,7 @@ def test_conditions_that_fail_are_not_folded() -> None:
     rows = [[cell.text for cell in row.every("td")] for row in table.one("tbody").every("tr")]
     assert rows == [
         ["fails", "0.25 [0.125, 0.375]", "at least 0.5", "It is bad.", "clean"],
-        ["undecided", "3", "at least 10", "Too few. 12 records would decide it.", "data"],
+        ["undecided", "3", "at least 10", "Too few; about 12 would tell.", "data"],
     ]
 
 

@@ -238,7 +238,7 @@ def _signature_claim(content: Mapping[str, Any], signature: Signature | None, de
 
 def _external(file: Path) -> tuple[Artefact, ...]:
     """The files beside a model that hold its weights."""
-    return tuple(Artefact(**_named(file.parent / name, file.parent)) for name in external_files(file))
+    return tuple(Artefact(name, sha256_file(file.parent / name)) for name in external_files(file))
 
 
 def _witness_file(path: Path, folder: Path, audit: Audit) -> WitnessFile:

@@ -99,6 +99,8 @@ def runtime_claim(certificate: Certificate) -> Claim:
     facts, stated = processor_facts(), certificate.processor
     if any(facts[name] != stated.get(name) for name in ("architecture", "flags")):
         differing.append("another processor than in the audit")
+    elif not facts["flags"]:
+        differing.append("a processor that does not tell its instruction sets")
     if differing:
         return Claim("runtime", None, f"{'; '.join(differing)}: last bits may differ")
     return Claim("runtime", True, f"ONNX Runtime {here} and the processor's instruction sets are those of the audit")
@@ -156,9 +158,9 @@ def _located(name: str, artefact: Artefact, folder: Path, *, missing: bool | Non
 
 
 def is_beside(name: str) -> bool:
-    """Whether a name leads downwards from its folder on every system, and never out of it."""
+    """Whether a name leads downwards from its folder on every system, drive letters included, and never out of it."""
     parts = PurePosixPath(name).parts
-    return bool(parts) and not name.startswith("/") and ".." not in parts and not set(name) & set("\\:")
+    return bool(parts) and not name.startswith("/") and ".." not in parts and "\\" not in name and name[1:2] != ":"
 
 
 def _play(stated: WitnessFile, path: Path, model: OnnxModel, bench: Bench) -> Claim:

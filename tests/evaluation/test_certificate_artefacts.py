@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeguard.attacks.witnesses import load_witnesses, save_witnesses
+from edgeguard.evaluation import certificate_artefacts
 from edgeguard.evaluation.certificate import TOLERANCE, verify_certificate, write_certificate
 from edgeguard.evaluation.certificate_artefacts import is_beside
 from edgeguard.export.golden import load_golden, save_golden
@@ -107,7 +108,7 @@ def test_names_that_lead_elsewhere_are_refused(pristine: Certified, which: str, 
     assert "does not name a file beside the certificate" in failing(verified(pristine, content))[which]
 
 
-@pytest.mark.parametrize("name", ["w.npz", "a/w.npz", "..w.npz", "é.npz", "a b.npz"])
+@pytest.mark.parametrize("name", ["w.npz", "a/w.npz", "..w.npz", "é.npz", "a b.npz", "run:2.npz"])
 def test_names_below_the_folder_are_taken(name: str) -> None:
     assert is_beside(name)
 
@@ -155,6 +156,14 @@ def test_golden_logits_on_another_processor_may_differ_a_little(own: Certified) 
 @pytest.mark.parametrize("factor", [1 + 2 * TOLERANCE, -1, 0, math.nan])
 def test_and_not_more(own: Certified, factor: float) -> None:
     assert list(spoil_golden(own, factor, elsewhere=True)) == ["golden"]
+
+
+def test_a_processor_that_does_not_tell_is_not_the_same(own: Certified, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = {"name": "unknown", "architecture": "arm64", "flags": []}
+    monkeypatch.setattr(certificate_artefacts, "processor_facts", lambda: silent)
+    rewritten(own, replace(own.audit, provenance=replace(own.audit.provenance, processor=silent)))
+    found = verify_certificate(own.path, own.file)
+    assert found.holds and "does not tell its instruction sets" in message(found, "runtime")
 
 
 def test_another_onnx_runtime_is_said(own: Certified) -> None:

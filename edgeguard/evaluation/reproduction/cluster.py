@@ -111,7 +111,7 @@ class _Run:
                 left -= 1
 
     def _finish(self, future: "Future") -> None:
-        job = self._jobs[future.key]
+        job = self._jobs[str(future.key)]
         if future.cancelled():
             raise InputError(f"{job.name}: the scheduler has gone; start it again, and the same command goes on")
         error = future.exception()

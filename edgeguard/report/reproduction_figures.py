@@ -68,12 +68,13 @@ def draw_lengths(number: int, data: dict[str, Any], folder: Path) -> list[Path]:
     figure, panels = _two_panels()
     for axes, (metric, label) in zip(panels, _PANELS, strict=True):
         for place, (name, line) in enumerate(data["lines"].items()):
-            _draw_line(axes, line, metric, COLOURS[name], shift=_dodge(place, len(data["lines"]), 1.6))
+            shift = _dodge(place, len(data["lines"]), 1.6)
+            _draw_line(axes, line, metric, COLOURS[name], shift=shift)
             once = data["smoothed_once"][name]
             ring: dict[str, Any] = {"marker": "o", "markersize": 5.5, "markerfacecolor": "none", "clip_on": False}
-            axes.plot([0], once[metric]["value"], color=COLOURS[name], linestyle="none", **ring, zorder=5)
+            axes.plot([shift], once[metric]["value"], color=COLOURS[name], linestyle="none", **ring, zorder=5)
         axes.set(xlabel="t', steps after smoothing", ylabel=label, xticks=next(iter(data["lines"].values()))["x"])
-        axes.set_xlim(-1.5, 40)
+        axes.set_xlim(-1.5, 41)
         _name_lines(axes, {name: line[metric]["value"][-1] for name, line in data["lines"].items()})
     figure.suptitle(
         f"Figure {number}: SAP by its length, situation {_situation(number)}; {_count(data)}\n"
@@ -91,9 +92,10 @@ def draw_radii(number: int, data: dict[str, Any], folder: Path) -> list[Path]:
             shift = _dodge(place, len(data["lines"]), 0.8)
             _draw_line(axes, line, metric, COLOURS[name], shift=shift)
             larger = data["larger_step"][name]
-            axes.plot(larger["x"], larger[metric]["value"], color=COLOURS[name], linewidth=1.1, linestyle=(0, (4, 2)))
-        axes.axvspan(STEPS * ALPHA, 25, color="#f4f6f7", zorder=0)
-        axes.set(xlabel="eps, µV", ylabel=label, xticks=next(iter(data["lines"].values()))["x"], xlim=(4.4, 25))
+            x = np.asarray(larger["x"]) + shift
+            axes.plot(x, larger[metric]["value"], color=COLOURS[name], linewidth=1.1, linestyle=(0, (4, 2)))
+        axes.axvspan(STEPS * ALPHA - 0.5, 25.5, color="#f4f6f7", zorder=0)
+        axes.set(xlabel="eps, µV", ylabel=label, xticks=next(iter(data["lines"].values()))["x"], xlim=(4.4, 25.5))
         _name_lines(axes, {name: line[metric]["value"][-1] for name, line in data["lines"].items()})
     figure.suptitle(
         f"Figure {number}: PGD by eps, situation {_situation(number)}, {STEPS} steps; {_count(data)}\n"
@@ -156,9 +158,9 @@ def _two_panels() -> tuple[Any, Sequence[Any]]:
 
 
 def _draw_line(axes: Any, line: dict[str, Any], metric: str, colour: str, *, shift: float) -> None:
-    """Values joined, with their intervals beside each other rather than on top."""
-    x, about = np.asarray(line["x"]), line[metric]
-    axes.vlines(x + shift, about["low"], about["high"], color=colour, linewidth=0.9, alpha=0.55, clip_on=False)
+    """Values joined, with their intervals; a little to one side, so that none hides another."""
+    x, about = np.asarray(line["x"]) + shift, line[metric]
+    axes.vlines(x, about["low"], about["high"], color=colour, linewidth=0.9, alpha=0.55, clip_on=False)
     axes.plot(x, about["value"], color=colour, linewidth=1.7, marker="o", markersize=3.2, clip_on=False, zorder=4)
 
 

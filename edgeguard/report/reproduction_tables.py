@@ -171,7 +171,7 @@ _PARTS = ("clean", "attacked")
 
 def _header(kind: str) -> list[str]:
     ours = ["defence", "clean", "attacked", "lost, points", "drop_own, %", "drop_ref, %"]
-    return [*ours, "paper: clean (implied)", "paper: attacked", f"paper: {kind}, %"]
+    return [*ours, "paper: clean, implied", "paper: attacked", f"paper: {kind}, %"]
 
 
 def _cells(row: dict[str, Any], metric: str, kind: str) -> list[str]:
@@ -241,7 +241,7 @@ def _points(ranged: dict[str, Any], *, sign: str = "") -> str:
 
 
 def _percent(ranged: dict[str, Any]) -> str:
-    return f"{100 * ranged['value']:.2f} [{100 * ranged['low']:.2f}, {100 * ranged['high']:.2f}]"
+    return f"{100 * ranged['value']:.2f} [{100 * ranged['low']:.1f}, {100 * ranged['high']:.1f}]"
 
 
 def _number(value: float | None) -> str:
@@ -259,8 +259,13 @@ def _microvolts(itself: dict[str, Any]) -> str:
     return f"{value:,.0f}, n {itself['pairs']}" if isfinite(value) else f"most withstood, n {itself['pairs']}"
 
 
-def _chain(names: Sequence[str]) -> str:
-    return " > ".join(f"`{name}`" for name in names)
+def _chain(order: Sequence[tuple[str, float]]) -> str:
+    """Names, best first; equal scores are said to be equal."""
+    text = ""
+    for place, (name, score) in enumerate(order):
+        joint = "" if place == 0 else " = " if score == order[place - 1][1] else " > "
+        text += f"{joint}`{name}`"
+    return text
 
 
 def _list(values: Sequence[Any]) -> str:

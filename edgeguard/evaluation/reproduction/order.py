@@ -21,9 +21,10 @@ def agreement(ours: Mapping[str, Scores], theirs: Mapping[str, float | None]) ->
         theirs: defence -> the paper's score, None where it is not known.
 
     Returns:
-        {"found", "paper": defences, best first, "known": how many of the paper's, "pairs", "kendall_tau": tau-a with
-        its middle 95 % over the resamples of records, or None, "same", "reversed": decided pairs in the paper's order
-        and against it, "open": the others, "reversed_pairs": [[better here, better there], ...]}.
+        {"found", "paper": [[defence, score], ...], best first, "known": how many of the paper's, "pairs",
+        "kendall_tau": tau-a with its middle 95 % over the resamples of records, or None, "same", "reversed": decided
+        pairs in the paper's order and against it, "open": the others, "reversed_pairs": [[better here, better there],
+        ...]}.
     """
     values = {name: float(scores.observed.mean()) for name, scores in ours.items()}
     paper = {name: float(score) for name in ours if (score := theirs.get(name)) is not None}
@@ -61,5 +62,5 @@ def _tau(ours: Mapping[str, Scores], reference: list[float]) -> dict[str, float]
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
-def _best_first(scores: Mapping[str, float]) -> list[str]:
-    return sorted(scores, key=lambda name: -scores[name])
+def _best_first(scores: Mapping[str, float]) -> list[list[Any]]:
+    return [[name, scores[name]] for name in sorted(scores, key=lambda name: -scores[name])]

@@ -37,7 +37,8 @@ def test_victims_and_seeds_are_pooled_and_the_control_stands_apart() -> None:
     assert rows["jr"]["paper"] == {"accuracy": 0.8976, "f1": None}
     # Undefended networks have no part in the order, which the paper has the other way round.
     order = table["order"]["accuracy"]
-    assert order["found"] == ["jr", "adt"] and order["paper"] == ["adt", "jr"] and order["open"] == 1
+    assert order["found"] == [["jr", 7 / 8], ["adt", 6 / 8]] and order["open"] == 1
+    assert order["paper"] == [["adt", 0.9144], ["jr", 0.8976]]
 
 
 def test_nothing_to_attack_and_nobody_to_ask() -> None:

@@ -37,7 +37,8 @@ def test_a_pair_is_decided_only_where_the_interval_leaves_out_zero() -> None:
     # None and at share what they have right, but for 20 records: paired, they differ for certain.
     ours = {"none": right_on((0, 160)), "at": right_on((0, 180)), "adt": right_on((0, 160), (200, 21))}
     found = agreement(ours, {"none": 0.3, "at": 0.8, "adt": 0.2})
-    assert found["found"] == ["adt", "at", "none"] and found["paper"] == ["at", "none", "adt"]
+    assert found["found"] == [["adt", 181 / 400], ["at", 180 / 400], ["none", 160 / 400]]
+    assert found["paper"] == [["at", 0.8], ["none", 0.3], ["adt", 0.2]]
     assert (found["pairs"], found["same"], found["reversed"], found["open"]) == (3, 1, 1, 1)
     assert found["reversed_pairs"] == [["adt", "none"]]
     assert found["kendall_tau"]["value"] == pytest.approx(-1 / 3)
@@ -46,7 +47,8 @@ def test_a_pair_is_decided_only_where_the_interval_leaves_out_zero() -> None:
 def test_what_the_paper_does_not_say_has_no_part_in_it() -> None:
     ours = {"none": right_on((0, 100)), "at": right_on((0, 200)), "adt": right_on((0, 300))}
     found = agreement(ours, {"none": 0.3, "at": None, "adt": 0.9})
-    assert found["found"] == ["adt", "at", "none"] and found["paper"] == ["adt", "none"]
+    assert [name for name, _ in found["found"]] == ["adt", "at", "none"]
+    assert found["paper"] == [["adt", 0.9], ["none", 0.3]]
     assert (found["known"], found["pairs"]) == (2, 1)
     alone = agreement(ours, {"none": 0.3, "at": None, "adt": None})
     assert alone["kendall_tau"] is None and alone["pairs"] == 0

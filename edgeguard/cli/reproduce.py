@@ -111,5 +111,5 @@ def command(
     except KeyboardInterrupt:
         say(f"interrupted; the same command goes on (results so far: {reproduction.store.root})")
         sys.exit(130)
-    results = write_results(reproduction, out)
-    emit("reproduce", {"plan": plan, **results}, partial(results_text, reproduction, results), as_json=as_json)
+    results = write_results(reproduction, plan, out)
+    emit("reproduce", results, partial(results_text, reproduction, results), as_json=as_json)

@@ -20,8 +20,9 @@ from edgeguard.report.reproduction_tables import (
     strict_sheet,
 )
 from edgeguard.runtime.files import write_bytes, write_json
+from edgeguard.runtime.typed_json import to_json
 
-TABLES = "tables.md"
+TABLES, SUMMARY = "tables.md", "summary.json"
 
 
 def plan_summary(reproduction: Reproduction, seconds_a_unit: float) -> dict[str, Any]:
@@ -58,8 +59,8 @@ def plan_text(summary: dict[str, Any]) -> str:
     """The plan as people read it."""
     jobs, records = summary["jobs"], summary["records"]
     where = {str(Path(n["taken"]).parent) for n in summary["networks"] if n["taken"] not in (None, "store")}
-    taken = [_network(n) for n in summary["networks"] if n["taken"] is not None]
-    train = [_network(n) for n in summary["networks"] if n["taken"] is None]
+    taken = [_named(n["defense"], n["seed"]) for n in summary["networks"] if n["taken"] is not None]
+    train = [_named(n["defense"], n["seed"]) for n in summary["networks"] if n["taken"] is None]
     kinds = Counter(job["title"].split(":")[0].split(" ")[0] for job in summary["to_run"])
     work = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     pace = 1000 * summary["seconds_a_unit"]
@@ -88,11 +89,15 @@ def run_jobs(reproduction: Reproduction, *, cluster: str | None = None, workers:
         run_on_cluster(reproduction.jobs, reproduction.store, address=cluster, workers=count, gpus=gpus)
 
 
-def write_results(reproduction: Reproduction, out: Path) -> dict[str, Any]:
-    """Write the tables (Markdown, and JSON each) and the figures (PNG, SVG, and the points of curves as JSON).
+def write_results(reproduction: Reproduction, plan: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Write the tables (Markdown, JSON each), the figures (PNG, SVG, and the points of curves as JSON), the summary.
+
+    Args:
+        plan: that was made before, for the summary.
 
     Returns:
-        {"tables": name -> table, "paths": name -> path, "left_out": name of a figure -> why}, JSON-ready.
+        {"plan", "tables": name -> table, "paths": name -> path, "left_out": name of a figure -> why}, JSON-ready, which
+        is what the summary holds.
 
     Raises InputError when a file cannot be written.
     """
@@ -101,7 +106,7 @@ def write_results(reproduction: Reproduction, out: Path) -> dict[str, Any]:
     paths = {}
     for name, table in tables.items():
         paths[name] = out / f"{name}.json"
-        write_json(paths[name], table)
+        write_json(paths[name], to_json(table))
     if tables:
         paths["tables"] = out / TABLES
         write_bytes(paths["tables"], f"{_head(reproduction)}\n\n{as_markdown(_sheets(tables))}".encode())
@@ -111,7 +116,11 @@ def write_results(reproduction: Reproduction, out: Path) -> dict[str, Any]:
         paths |= drawn
         if not drawn:
             left_out[f"figure{number}"] = "both attacks on the undefended network turn no record; raise --limit"
-    return {"tables": tables, "paths": {name: str(path) for name, path in paths.items()}, "left_out": left_out}
+    paths["summary"] = out / SUMMARY
+    written = {name: str(path) for name, path in paths.items()}
+    results = {"plan": plan, "tables": tables, "paths": written, "left_out": left_out}
+    write_json(paths["summary"], to_json({"schema": "edgeguard.reproduce/1", **results}))
+    return results
 
 
 def results_text(reproduction: Reproduction, results: dict[str, Any]) -> str:
@@ -159,12 +168,20 @@ def _draw(number: int, found: Collection, reproduction: Reproduction, out: Path)
     else:
         draw = draw_lengths if number in (3, 4) else draw_radii
         written = draw(number, data, out)
-        write_json(out / f"figure{number}.json", data)
+        write_json(out / f"figure{number}.json", to_json(data))
     return {f"figure{number}{path.suffix}": path for path in written}
 
 
 def _head(reproduction: Reproduction) -> str:
     options, data = reproduction.setting.options, reproduction.dataset
+    found = [
+        [_named(n.defense, n.seed) for n in reproduction.used() if bool(n.taken) == taken] for taken in (True, False)
+    ]
+    networks = "; ".join(
+        f"{how}: {', '.join(names)}"
+        for how, names in zip(("taken as found", "trained here"), found, strict=True)
+        if names
+    )
     architecture = f"`{options['arch']}`, preset `{options['preset']}`"
     return "\n\n".join(
         [
@@ -174,9 +191,10 @@ def _head(reproduction: Reproduction) -> str:
             f"(split seed {reproduction.setting.split_seed}); {architecture}. The paper's "
             "own figures stand beside: means of five seeds of a 13-layer network of 5.5 M parameters, on most likely "
             "853 other records. Its clean scores are never printed, only implied by its drops.",
+            f"Networks {networks}.",
         ]
     )
 
 
-def _network(network: dict[str, Any]) -> str:
-    return f"{network['defense']} seed {network['seed']}"
+def _named(defense: str, seed: int) -> str:
+    return f"{defense} seed {seed}"

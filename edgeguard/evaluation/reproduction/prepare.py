@@ -16,7 +16,7 @@ from edgeguard.ecg.sources import load_dataset
 from edgeguard.ecg.split import split
 from edgeguard.errors import InputError
 from edgeguard.evaluation.reproduction.collect import Collection
-from edgeguard.evaluation.reproduction.graph import Job, Plan, plan
+from edgeguard.evaluation.reproduction.graph import Job, Plan, ordered, plan
 from edgeguard.evaluation.reproduction.grid import Grid
 from edgeguard.evaluation.reproduction.networks import Network, Networks, resources, run_folders
 from edgeguard.evaluation.reproduction.records import BATCH, about_records
@@ -70,9 +70,8 @@ class Reproduction:
         return plan(self.jobs, self.store)
 
     def used(self) -> list[Network]:
-        """The networks that the jobs rest on, as far as it matters: what only a finished network needed does not."""
-        left = self.plan()
-        return self.networks.among([*left.done, *left.to_run])
+        """The networks that the results rest on, and those that their training rests on."""
+        return self.networks.among(ordered(self.jobs))
 
     def collect(self) -> Collection:
         """What the jobs found, once they are finished."""

@@ -70,10 +70,10 @@ def _further(audit: Audit) -> list[str]:
         lines.append(f"stream      {stream.message}")
         lines.append(f"            {stream.signal}: {len(stream.episodes)} episodes announced")
         for score in stream.scores:
-            alarms = score["false_alarms_per_day"]
+            found, alarms = score["sensitivity"], score["false_alarms_per_day"]
+            share = f"{found['value']:.2f} of {found['n']} {score['class']} found" if found["n"] else "none to find"
             lines[-1] += (
-                f", {score['class']} found {score['sensitivity']['value']:.2f} of {score['sensitivity']['n']}, "
-                f"{alarms['value']:.1f} [{alarms['low']:.1f}, {alarms['high']:.1f}] false alarms a day"
+                f", {share}, {alarms['value']:.1f} [{alarms['low']:.1f}, {alarms['high']:.1f}] false alarms a day"
             )
     if audit.confidence:
         found = audit.confidence

@@ -1,5 +1,6 @@
 """The whole audit of one file: from a name to a verdict."""
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from edgeguard.evaluation.audit.sections import Sections
 from edgeguard.evaluation.audit.sizes import SIZES
 from edgeguard.evaluation.audit.thresholds import load_thresholds
 from edgeguard.evaluation.audit.verdict import verdict_of
+from edgeguard.evaluation.subject import Subject
 from edgeguard.models.run import CONFIG
 from edgeguard.runtime.files import write_bytes
+from edgeguard.runtime.loading import load_onnx
 from edgeguard.runtime.telling import Say, log
 
 SECTIONS = "sections"
@@ -87,7 +90,7 @@ def run_audit(
         say(f"note: {forms.lacking}")
     common = {
         "version": edgeguard.__version__,
-        "judged": {name: one.subject.sha256 for name, one in forms.judged.items()},
+        "judged": {name: _content(one.subject) for name, one in forms.judged.items()},
         "records": records.digest,
         "seed": seed,
     }
@@ -125,6 +128,13 @@ def check_writable(folder: Path) -> None:
     trial = folder / ".writable"
     write_bytes(trial, b"")
     trial.unlink()
+
+
+def _content(subject: Subject) -> str:
+    """Hex digest of what is judged, of a file with the weights that lie outside of it."""
+    if subject.file is None:
+        return subject.sha256
+    return hashlib.sha256(load_onnx(subject.file.path).SerializeToString()).hexdigest()
 
 
 def _model_facts(forms: Forms) -> ModelFacts:

@@ -93,7 +93,8 @@ def greedy(arguments: Values, hints: Values, inputs: list[Path], out: Path) -> N
 def _log(hints: Values, what: str, arguments: Values) -> None:
     if "log" not in hints:
         return
-    line = {"what": what, "arguments": arguments, "pid": os.getpid(), "at": time.time()}
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+    line = {"what": what, "arguments": arguments, "pid": os.getpid(), "at": time.time(), "gpu": gpu}
     descriptor = os.open(hints["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(descriptor, (json.dumps(line) + "\n").encode())
     os.close(descriptor)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _ANSWER = 10
 """Seconds that a scheduler has to answer."""
 _NEVER = 1_000_000
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _SILENT = logging.CRITICAL + 1
 """What a user has to know of dask's messages is said by the client, a line each."""
 
@@ -72,6 +73,8 @@ def _processes(workers: int, gpus: int, todo: Plan) -> Iterator["Client"]:
 
     if workers < 1 or not 0 <= gpus <= workers:
         raise InputError(f"{workers} workers with {gpus} GPUs: at least one worker needed, and one for each GPU")
+    if (visible := _visible_gpus()) and gpus > len(visible):
+        raise InputError(f"{gpus} workers with a GPU: {_VISIBLE} names only {len(visible)}; ask for fewer")
     offered = [{"GPU": 1.0} if number < gpus else {} for number in range(workers)]
     for job in todo.to_run:
         if not _any_has(offered, job):
@@ -111,10 +114,11 @@ def _start(offered: list[dict[str, float]], folder: str) -> "SpecCluster":
     }
     # Port 0: whichever is free; dask's status pages answer there even without its dashboard.
     common = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    gpus = _visible_gpus() or [str(number) for number in range(len(offered))]
     own = {**common, "nthreads": 1, "memory_limit": None, "silence_logs": _SILENT}
 
     def nanny(number: int) -> dict[str, Any]:
-        gpu = {"CUDA_VISIBLE_DEVICES": str(number)} if "GPU" in offered[number] else {}
+        gpu = {_VISIBLE: gpus[number]} if "GPU" in offered[number] else {}
         return {"cls": Nanny, "options": {**own, "resources": offered[number], "env": gpu}}
 
     try:
@@ -126,6 +130,11 @@ def _start(offered: list[dict[str, float]], folder: str) -> "SpecCluster":
             )
     except RuntimeError as error:
         raise InputError(f"the cluster of {len(offered)} processes does not start ({error}); ask for fewer") from error
+
+
+def _visible_gpus() -> list[str]:
+    """The GPUs that the user's environment restricts CUDA to; empty where it does not."""
+    return [name for name in os.environ.get(_VISIBLE, "").split(",") if name]
 
 
 def _kill(cluster: "SpecCluster") -> None:

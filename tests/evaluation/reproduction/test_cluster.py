@@ -106,13 +106,16 @@ def test_a_job_that_kills_three_workers_is_named(tmp_path: Path, store: Store) -
     assert len(read_log(log)) == 3
 
 
-def test_jobs_for_a_gpu_go_where_one_is(tmp_path: Path, store: Store) -> None:
+def test_jobs_for_a_gpu_go_where_one_is(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of those that the user's environment names."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     log = str(tmp_path / "log")
     gpu = [total(number, log=log, sleep=0.1, resources={"GPU": 1}) for number in range(3)]
     rest = [total(10 + number, log=log, sleep=0.1) for number in range(3)]
     run_on_cluster([*gpu, *rest], store, workers=2, gpus=1, progress=False)
     lines = [line for line in read_log(tmp_path / "log") if line["what"] == "begin"]
     assert len(lines) == 6
+    assert {line["gpu"] for line in lines if line["arguments"]["value"] < 10} == {"3"}
     assert len({line["pid"] for line in lines if line["arguments"]["value"] < 10}) == 1
     assert len({line["pid"] for line in lines}) == 2
 
@@ -200,6 +203,12 @@ def test_what_no_process_here_has_is_refused_at_once(store: Store) -> None:
     for workers, gpus in [(0, 0), (1, 2), (2, -1)]:
         with pytest.raises(InputError, match="at least one worker needed"):
             run_on_cluster([job], store, workers=workers, gpus=gpus, progress=False)
+
+
+def test_more_gpus_than_the_environment_names_are_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with pytest.raises(InputError, match=r"^2 workers with a GPU: CUDA_VISIBLE_DEVICES names only 1; ask for fewer$"):
+        run_on_cluster([total(1)], store, workers=2, gpus=2, progress=False)
 
 
 def test_where_no_scheduler_answers_one_line_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

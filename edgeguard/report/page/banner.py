@@ -84,11 +84,11 @@ def _facts(audit: Audit) -> tuple[tuple[str, str], ...]:
     model, data = audit.model, audit.data
     kind = ", ".join(part for part in (model.form, model.arch, model.defense) if part)
     return (
-        ("File", f"sha256 {model.sha256[:12]}, {words.size(model.bytes)}"),
+        ("File", f"sha256 {model.sha256[:8]}, {words.size(model.bytes)}"),
         ("Network", kind),
         ("Held against", _compared(model.compared_with)),
         ("Records", f"{data.n:,} of {file_name(data.source)}"),
-        ("Audit", f"{audit.size} size, {audit.profile} attacks, {audit.provenance.date[:10]}"),
+        ("Audit", f"{audit.size}, {audit.profile} attacks, {audit.provenance.date[:10]}"),
     )
 
 

@@ -95,7 +95,7 @@ def _distances(found: BlackBox) -> Figure:
 
 
 def _distance(value: float) -> str:
-    return "not reached" if math.isnan(value) else f"{words.number(value)} µV"
+    return f"{words.number(value)}{words.NBSP}µV" if math.isfinite(value) else "not reached"
 
 
 def _success(found: BlackBox) -> Figure:
@@ -139,12 +139,12 @@ def _table(found: BlackBox) -> Table:
     keys = [key for key, _ in _by_radius(found.curve[-1])]
     return Table(
         f"{found.attack}, {words.plural(found.samples, 'record')}",
-        ("Labels", "L2, µV", "L-inf, µV", *(f"within {words.eps(words.radius(key))}" for key in keys)),
+        ("Labels", "median L2", "median L-inf", *(f"within {words.eps(words.radius(key))}" for key in keys)),
         tuple(
             (
                 f"{point.queries:,}",
-                words.number(point.median_l2_uv),
-                words.number(point.median_linf_uv),
+                _distance(point.median_l2_uv),
+                _distance(point.median_linf_uv),
                 *(words.rate(point.success[key], n=False) if key in point.success else "–" for key in keys),
             )
             for point in found.curve

@@ -70,11 +70,8 @@ def _curve(audit: Audit) -> Figure:
         main = form == audit.model.form
         kind, size = ("", 1.0) if main else ("ring", _RINGS[form])
         lines.append(chart.line(xs, ys, series, main=main))
-        legend.append(
-            Legend(
-                chart.swatch(series, main=main, kind=kind, size=min(size, 1.5)), f"{name}{', audited' if main else ''}"
-            )
-        )
+        swatch = chart.swatch(series, main=main, kind=kind, size=min(size, 1.5))
+        legend.append(Legend(swatch, f"{name}, audited" if main else name))
         for score, at, height in zip(scores, xs, ys, strict=True):
             says = f"{name}, {words.eps(score.eps_uv)}: {words.rate(score.accuracy)}"
             marks.append(chart.marker(at, height, series, says, kind=kind, size=size))

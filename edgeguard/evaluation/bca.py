@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Bca:
         """(low, high); the estimate twice where no resample differs from it, NaN where there is none."""
         if not len(self.drawn):
             return np.nan, np.nan
-        z = self.bias + norm.ppf([(1 - level) / 2, (1 + level) / 2])
+        z = self.bias + ndtri(np.array([1 - level, 1 + level]) / 2)
         stretched = z / np.maximum(1 - self.acceleration * z, 1e-3)
-        low, high = np.quantile(self.drawn, norm.cdf(self.bias + stretched))
+        low, high = np.quantile(self.drawn, ndtr(self.bias + stretched))
         return float(low), float(high)
 
 
@@ -61,7 +61,7 @@ def bca(
     slack = 1e-12
     share = ((known < estimate - slack).mean() + (known <= estimate + slack).mean()) / 2
     least = 0.5 / len(known)
-    bias = float(norm.ppf(np.clip(share, least, 1 - least)))
+    bias = float(ndtri(np.clip(share, least, 1 - least)))
     return Bca(estimate, known, bias, cubes / (6 * squares**1.5) if squares > 0 else 0.0)
 
 

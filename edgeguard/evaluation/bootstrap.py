@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from edgeguard.ecg.record import CLASSES
 from edgeguard.evaluation.bca import Bca, bca, without_one
@@ -122,7 +122,7 @@ class Spread:
         """(low, high) of the two parts, squared and added."""
         value = self.records.estimate
         low, high = self.records.ends(level)
-        half = student.ppf((1 + level) / 2, self.seeds - 1) * self.seed_error if self.seed_error else 0.0
+        half = stdtrit(self.seeds - 1, (1 + level) / 2) * self.seed_error if self.seed_error else 0.0
         below, above = np.hypot([max(value - low, 0.0), max(high - value, 0.0)], half)
         return value - float(below), value + float(above)
 
@@ -195,7 +195,7 @@ def interval(scores: Scores, *, bounds: tuple[float, float] = (0.0, 1.0), level:
     return {"value": value, "low": float(low), "high": float(high), "n": len(scores.labels)}
 
 
-def tested_difference(first: Scores, second: Scores, *, level: float = LEVEL) -> dict[str, Any]:
+def contrast(first: Scores, second: Scores, *, level: float = LEVEL) -> dict[str, Any]:
     """{"difference", "low", "high", "n", "p"}: the first less the second, and the chance of it where there is none."""
     found = spread(difference(first, second))
     low, high = np.clip(found.ends(level), -1.0, 1.0)
@@ -227,7 +227,7 @@ def compare_scores(
         reference: the method that the others are compared with.
 
     Returns:
-        {"score", "n", "seeds", "methods": a rate each, "differences": `tested_difference` to the reference each, None
+        {"score", "n", "seeds", "methods": a rate each, "differences": `contrast` to the reference each, None
         in its own place; None without a reference}.
     """
     draws = Resamples(labels, classes, resamples=resamples, seed=seed)
@@ -235,8 +235,7 @@ def compare_scores(
     differences = None
     if reference is not None:
         differences = [
-            None if place == reference else tested_difference(one, scored[reference])
-            for place, one in enumerate(scored)
+            None if place == reference else contrast(one, scored[reference]) for place, one in enumerate(scored)
         ]
     return {
         "score": score,

@@ -1,5 +1,6 @@
 """95 % intervals: no rate is printed without one."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from edgeguard.evaluation.metrics import accuracy, macro_f1, mean_f1
 _RESAMPLES = 2000
 
 
+@lru_cache(maxsize=4096)
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a proportion; (0, 1) for no records (Wilson 1927)."""
     if n == 0:

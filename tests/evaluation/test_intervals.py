@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeguard.evaluation.bootstrap import Resamples, interval
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate, wilson
 from edgeguard.evaluation.metrics import macro_f1
 
@@ -60,6 +61,19 @@ def test_the_f1_interval_holds_the_value_and_follows_its_seed():
     assert first["low"] < first["value"] < first["high"]
     wider = f1_rate(confusion // 4 + (confusion > 0))
     assert wider["high"] - wider["low"] > first["high"] - first["low"]
+
+
+def test_the_f1_interval_is_bca():
+    """As that of the records written out one by one."""
+    confusion = np.array([[50, 2, 6, 2], [3, 20, 5, 2], [8, 4, 30, 3], [1, 0, 2, 12]])
+    labels, predicted = np.repeat(np.indices((4, 4)).reshape(2, 16), confusion.ravel(), axis=1)
+    found = interval(Resamples(labels, resamples=20_000).score(predicted[None], "f1"))
+    ours = f1_rate(confusion)
+    assert ours["value"] == pytest.approx(found["value"]) and ours["n"] == found["n"]
+    assert (ours["low"], ours["high"]) == (
+        pytest.approx(found["low"], abs=0.01),
+        pytest.approx(found["high"], abs=0.01),
+    )
 
 
 def test_the_f1_interval_covers_the_truth():

@@ -4,13 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeguard.evaluation.metrics import (
+    accuracies,
     accuracy,
     class_f1,
     confusion_matrix,
     drop_own,
     drop_ref,
     macro_f1,
+    mean_f1,
     scores,
+    three_class_f1,
 )
 
 KNOWN = np.array([[50, 2, 6, 2], [3, 20, 5, 2], [8, 4, 30, 3], [1, 0, 2, 12]])
@@ -24,8 +27,29 @@ def test_f1_of_a_known_matrix():
     assert accuracy(KNOWN) == pytest.approx(112 / 150)
 
 
+def test_the_challenges_score_of_a_known_matrix():
+    """Clifford et al. 2017: (F1n + F1a + F1o) / 3; Noise counts as what the others are taken for, and no more."""
+    assert three_class_f1(KNOWN, "NAO~") == pytest.approx((100 / 122 + 40 / 56 + 60 / 88) / 3)
+    quiet = KNOWN.copy()
+    quiet[3, 3] = 900
+    assert three_class_f1(quiet, "NAO~") == three_class_f1(KNOWN, "NAO~") != macro_f1(quiet)
+
+
+def test_the_challenges_classes_are_found_by_name():
+    order = [3, 1, 0, 2]
+    moved = KNOWN[np.ix_(order, order)]
+    assert three_class_f1(moved, ("~", "A", "N", "O")) == pytest.approx(three_class_f1(KNOWN, ("N", "A", "O", "~")))
+    assert three_class_f1(np.array([[3, 1], [0, 4]]), ("N", "A")) == pytest.approx((6 / 7 + 8 / 9) / 2)
+    with pytest.raises(ValueError, match="none of N, A, O among the classes x, y"):
+        three_class_f1(np.eye(2), ("x", "y"))
+
+
 def test_several_matrices_at_once():
-    both = np.stack([KNOWN, KNOWN.T * 2])
+    both = np.stack([KNOWN, KNOWN.T * 2, np.zeros((4, 4), int)])
+    np.testing.assert_array_equal(accuracies(both), [accuracy(one) for one in both])
+    np.testing.assert_array_equal(mean_f1(both), [macro_f1(one) for one in both])
+    np.testing.assert_array_equal(mean_f1(both, [0, 1, 2]), [three_class_f1(one, "NAO~") for one in both])
+    both = both[:2]
     np.testing.assert_array_equal(class_f1(both), np.stack([class_f1(KNOWN), class_f1(KNOWN)]))
 
 

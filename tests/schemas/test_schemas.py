@@ -1,0 +1,194 @@
+"""The schemas: sound, documented, and never narrower than what was promised.
+
+`examples/` holds outputs of version 1 as they were once printed, `promised.json` the keys of version 1. Neither is ever
+changed: keys may be added to a schema, none removed, renamed, or made optional.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from edgeguard.errors import InputError
+from edgeguard.evaluation.result import EvaluationResult
+from edgeguard.evaluation.run_export import ExportResult
+from edgeguard.evaluation.run_training import TrainingResult
+from edgeguard.report.attack_result import AttackResult
+from edgeguard.schemas import load_schema, names
+
+HERE = Path(__file__).parent
+EXAMPLES = sorted((HERE / "examples").glob("*.json"))
+PROMISED: dict[str, dict[str, list[str]]] = json.loads((HERE / "promised.json").read_text(encoding="utf-8"))
+TYPED = {
+    "evaluate": EvaluationResult,
+    "train": TrainingResult,
+    "export": ExportResult,
+    "attack-onnx": AttackResult,
+}
+ZOO = Path(__file__).parents[2] / "models" / "zoo"
+
+
+def name_of(example: Path) -> str:
+    """`verify-1.certificate.json` is an example of edgeguard.verify/1."""
+    stem, version = example.name.split(".")[0].rsplit("-", 1)
+    return f"edgeguard.{stem}/{version}"
+
+
+def subschemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every schema inside of a schema, itself first."""
+    yield schema
+    for key in ("properties", "$defs"):
+        for inner in schema.get(key, {}).values():
+            yield from subschemas(inner)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from subschemas(schema[key])
+    for inner in schema.get("anyOf", ()):
+        yield from subschemas(inner)
+
+
+def keys(schema: dict[str, Any], root: dict[str, Any], path: str = "") -> Iterator[tuple[str, bool]]:
+    """(path, whether it is required) of every key, such as `attacks[].classes{}.recall`."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    for inner in schema.get("anyOf", ()):
+        yield from keys(inner, root, path)
+    for name, inner in schema.get("properties", {}).items():
+        yield f"{path}.{name}".lstrip("."), name in schema.get("required", ())
+        yield from keys(inner, root, f"{path}.{name}")
+    for key, mark in (("items", "[]"), ("additionalProperties", "{}")):
+        if isinstance(schema.get(key), dict):
+            yield from keys(schema[key], root, path + mark)
+
+
+def undeclared(value: Any, schema: dict[str, Any], root: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Keys of a value that the schema knows nothing of; an object of which it names no key is anybody's."""
+    while "$ref" in schema or "anyOf" in schema:
+        schema = schema["anyOf"][0] if "anyOf" in schema else root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    if isinstance(value, list):
+        for item in value:
+            yield from undeclared(item, schema.get("items", {}), root, path + "[]")
+    elif isinstance(value, dict):
+        declared, other = schema.get("properties", {}), schema.get("additionalProperties")
+        for name, item in value.items():
+            if name in declared or other:
+                yield from undeclared(item, declared.get(name) or other, root, f"{path}.{name}")
+            elif declared:
+                yield f"{path}.{name}"
+
+
+def load(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_schema_is_sound_and_says_its_name(name: str) -> None:
+    schema = load_schema(name)
+    Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == name and schema["$schema"].endswith("2020-12/schema")
+    assert load_schema(name.removeprefix("edgeguard.")) == schema
+    stated = schema["properties"].get("schema")
+    assert stated is None or stated.get("const") == name
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_key_is_described_and_further_ones_are_allowed(name: str) -> None:
+    schema = load_schema(name)
+    for inner in subschemas(schema):
+        undescribed = [key for key, one in inner.get("properties", {}).items() if not one.get("description")]
+        assert undescribed == []
+        assert inner.get("additionalProperties") is not False and "unevaluatedProperties" not in inner
+        assert set(inner.get("required", ())) <= set(inner.get("properties", ()))
+
+
+def test_a_rate_is_the_same_everywhere() -> None:
+    rates = [load_schema(name)["$defs"]["rate"] for name in names() if "rate" in load_schema(name).get("$defs", {})]
+    assert len(rates) > 5 and all(rate == rates[0] for rate in rates)
+    assert rates[0]["required"] == ["value", "low", "high", "n"]
+
+
+def test_an_unknown_schema_is_refused() -> None:
+    with pytest.raises(InputError, match=r"diagnose/1: no schema; choose from edgeguard\.arch/1, "):
+        load_schema("diagnose/1")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_what_was_printed_once_is_still_valid(path: Path) -> None:
+    Draft202012Validator(load_schema(name_of(path))).validate(load(path))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_key_that_was_printed_once_is_still_declared(path: Path) -> None:
+    schema = load_schema(name_of(path))
+    assert list(undeclared(load(path), schema, schema)) == []
+
+
+def test_every_version_is_promised_and_every_promise_kept() -> None:
+    assert set(PROMISED) == set(names()), "a new schema is added to promised.json once"
+    for name, promise in PROMISED.items():
+        schema = load_schema(name)
+        now = dict(keys(schema, schema))
+        required = {key for key, is_required in now.items() if is_required}
+        assert set(promise["required"]) - required == set(), f"{name}: no longer required"
+        assert set(promise["optional"]) - set(now) == set(), f"{name}: no longer declared"
+
+
+@pytest.mark.parametrize("path", [p for p in EXAMPLES if name_of(p).split(".")[1].split("/")[0] in TYPED], ids=str)
+def test_a_typed_result_is_its_json(path: Path) -> None:
+    kind = TYPED[name_of(path).removeprefix("edgeguard.").split("/")[0]]
+    value = load(path)
+    made = kind.from_json(value)
+    assert made.to_json() == value
+    Draft202012Validator(load_schema(name_of(path))).validate(made.to_json())
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [(("worst_case", "accuracy", "n"), "8"), (("attacks", 0, "eps_uv"), None), (("profile",), "strictest")],
+)
+def test_what_is_not_as_promised_is_invalid(where: tuple[Any, ...], value: Any) -> None:
+    report = load(HERE / "examples" / "evaluate-1.json")
+    validator = Draft202012Validator(load_schema("evaluate/1"))
+    *way, last = where
+    inner = report
+    for step in way:
+        inner = inner[step]
+    inner[last] = value
+    assert not validator.is_valid(report)
+    del inner[last]
+    assert not validator.is_valid(report)
+
+
+def test_a_renamed_or_optional_key_breaks_the_promise() -> None:
+    schema, example = load_schema("evaluate/1"), load(HERE / "examples" / "evaluate-1.json")
+    renamed = copy.deepcopy(schema)
+    renamed["$defs"]["rate"]["properties"]["mean"] = renamed["$defs"]["rate"]["properties"].pop("value")
+    assert ".worst_case.accuracy.value" in set(undeclared(example, renamed, renamed))
+    promised = set(PROMISED["edgeguard.evaluate/1"]["required"])
+    assert "worst_case.accuracy.value" in promised - {key for key, _ in keys(renamed, renamed)}
+    loose = copy.deepcopy(schema)
+    loose["required"].remove("n")
+    assert "n" in promised - {key for key, is_required in keys(loose, loose) if is_required}
+
+
+@pytest.mark.parametrize("file", ["config.json", "metrics.json", "split.json", "scores.json"])
+def test_the_files_of_the_zoo_are_valid(file: str) -> None:
+    """Every network's, but for the parts, which are long and alike: the first one's."""
+    schema = {"config.json": "run/1"}.get(file, f"{file.removesuffix('.json')}/1")
+    validator = Draft202012Validator(load_schema(schema))
+    found = sorted(ZOO.glob(f"*/{file}"))
+    assert len(found) == 11
+    for path in found[: 1 if file == "split.json" else None]:
+        validator.validate(load(path))
+
+
+def test_the_logs_of_the_zoo_are_valid() -> None:
+    validator = Draft202012Validator(load_schema("log/1"))
+    lines = [json.loads(line) for path in ZOO.glob("*/log.jsonl") for line in path.read_text().splitlines()]
+    assert len(lines) >= 110
+    for line in lines:
+        validator.validate(line)

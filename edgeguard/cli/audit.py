@@ -6,11 +6,9 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, model_options
+from edgeguard.cli.options import data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.errors import InputError
-
-ROOT = Path("runs/audit")
 
 
 @click.command("audit")
@@ -47,14 +45,7 @@ ROOT = Path("runs/audit")
 @model_options
 @json_option
 def command(
-    model: Path | None,
-    quick: bool,
-    full: bool,
-    out: Path | None,
-    key: Path | None,
-    as_json: bool,
-    classes: str | None,
-    **options: Any,
+    model: Path | None, quick: bool, full: bool, out: Path | None, classes: str | None, as_json: bool, **options: Any
 ) -> int:
     """Is the file that you deploy still accurate, and still robust, after int8 export, streaming and attack?
 
@@ -65,37 +56,24 @@ def command(
     """
     if quick and full:
         raise InputError("--quick --full: choose one of the two, or neither")
-    from edgeguard.evaluation.audit.run import run_audit
     from edgeguard.evaluation.audit.store import audit_json
-    from edgeguard.evaluation.signature import load_private_key
-    from edgeguard.report.audit_files import write_audit
     from edgeguard.report.audit_table import audit_table
+    from edgeguard.report.run_audit import audit_folder, audit_model
     from edgeguard.runtime.newest import newest_model
-    from edgeguard.runtime.typed_json import to_json
 
-    if key is not None:
-        load_private_key(key)
     if model is None:
         model = newest_model()
         say(f"model: {model}")
-    out = out or ROOT / (model.resolve().name if model.is_dir() else model.stem)
-    audit = run_audit(
+    out = out or audit_folder(model)
+    audit = audit_model(
         model,
         size="quick" if quick else "full" if full else "default",
         out=out,
-        classes=classes.split(",") if classes else None,
+        classes=listed(classes) or None,
         say=say,
         **options,
     )
-    audit = write_audit(audit, out, key=key)
     paths = {name: str(out / audit.files[name]) for name in ("report", "certificate")}
-    result = {
-        "verdict": audit.verdict,
-        "reasons": list(audit.reasons),
-        "checks": to_json(audit.checks),
-        **paths,
-        "audit": audit_json(audit),
-    }
     text = partial("\n".join, [audit_table(audit), "", *(f"{name:<12} {path}" for name, path in paths.items())])
-    emit("audit", result, text, as_json=as_json)
+    emit("audit", {**audit_json(audit), **paths}, text, as_json=as_json)
     return int(audit.verdict not in ("survives", "screened"))

@@ -128,7 +128,7 @@ def _export(audit: Audit) -> Tile | None:
         chart.mark_line(place(-one.margin), 1, place(-one.margin), 19, "limit"),
     ]
     return Tile(
-        f"Lost by export at {words.eps(one.eps_uv)}",
+        f"Change by export at {words.eps(one.eps_uv)}",
         f"{words.points(one.difference)} points",
         f"[{words.points(one.low)}, {words.points(one.high)}], n = {one.n:,}; "
         f"margin {words.points(-one.margin)}, {one.verdict}",

@@ -69,7 +69,7 @@ class Collection:
         craft = partial(self._grid.pgd, point=BASE, swept=False) if published.attack == "pgd" else self._grid.sap
         judged = self._judged(craft, published.situation)
         name = "pgd" if published.attack == "pgd" else FULL
-        return attack_table(self._panel(lambda d, s: self._said(judged(d, s), name)), published)
+        return attack_table(self._panel(self._saying(judged, name)), published)
 
     def strict(self) -> dict[str, Any]:
         """The worst case of the strict profile, and what it takes beyond the paper's attacks on the same records.
@@ -84,10 +84,8 @@ class Collection:
             attacked = {name: said for name, said in measured.predicted.items() if name != "clean"}
             return worst_case(measured.labels, attacked)
 
-        def clean(defense: str, seed: int) -> np.ndarray:
-            return self._measured(grid.strict(defense, seed)).predicted["clean"]
-
-        panel = Panel(labels, self._classes, self._every(clean), self._every(worst), {})
+        clean = self._every(self._saying(grid.strict, "clean"))
+        panel = Panel(labels, self._classes, clean, self._every(worst), {})
         # The paper has no such table: the order is held against its hardest one, PGD in situation II.
         table = attack_table(panel, TABLES[5])
         for row in table["rows"]:
@@ -136,12 +134,10 @@ class Collection:
         draws = Resamples(labels, self._classes)
         lines, smoothed = {}, {}
         for defense in grid.scope.defenses:
-            points = {0.0: self._seeds(lambda d, s: self._said(pgd(d, s), "pgd"), defense)}
+            points = {0.0: self._seeds(self._saying(pgd, "pgd"), defense)}
             for steps in LENGTHS[1:]:
-                points[float(steps)] = self._seeds(
-                    lambda d, s, name=f"sap-{steps}": self._said(sap(d, s), name), defense
-                )
-            once = self._seeds(lambda d, s: self._said(sap(d, s), "sap-0"), defense)
+                points[float(steps)] = self._seeds(self._saying(sap, f"sap-{steps}"), defense)
+            once = self._seeds(self._saying(sap, "sap-0"), defense)
             lines[defense] = curve(points, draws)
             smoothed[defense] = curve({0.0: once}, draws)
         return {"n": len(labels), "seeds": grid.scope.seeds, "lines": lines, "smoothed_once": smoothed}
@@ -192,14 +188,9 @@ class Collection:
     def _panel(self, attacked: Of) -> Panel:
         """What the tables' own records and clean scores make of predictions under attack."""
 
-        def clean(defense: str, seed: int) -> np.ndarray:
-            return self._said(self._grid.clean(defense, seed), "clean")
-
-        def flat(defense: str, seed: int) -> np.ndarray:
-            return self._said(self._grid.clean(defense, seed), "zero-gradient")
-
+        clean, flat = (self._every(self._saying(self._grid.clean, name)) for name in ("clean", "zero-gradient"))
         labels = self._measured(self._grid.clean("none", 0)).labels
-        return Panel(labels, self._classes, self._every(clean), self._every(attacked), self._every(flat))
+        return Panel(labels, self._classes, clean, self._every(attacked), flat)
 
     def _beyond(self, defense: str, panel: Panel) -> float:
         grid, labels = self._grid, panel.labels
@@ -224,6 +215,10 @@ class Collection:
 
     def _seeds(self, of: Of, defense: str) -> np.ndarray:
         return np.stack([of(defense, seed) for seed in range(self._grid.scope.seeds)])
+
+    def _saying(self, job_of: Callable[[str, int], Job], name: str) -> Of:
+        """What a network's job says of each record under one name."""
+        return lambda defense, seed: self._said(job_of(defense, seed), name)
 
     def _said(self, job: Job, name: str) -> np.ndarray:
         return self._measured(job).predicted[name]

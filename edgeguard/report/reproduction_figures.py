@@ -38,8 +38,8 @@ def draw_segment(segment: Segment, sampling_rate: float, folder: Path) -> list[P
     The calmest part, since ten microvolts are a tenth of a millimetre on ECG paper.
     """
     start, count = _calmest(segment.original, round(_ZOOM * sampling_rate))
-    figure = blank(9.6, 7.0)
-    grid = figure.add_gridspec(3, 3, height_ratios=(1.15, 1.35, 1))
+    figure = blank(9.6, 6.6)
+    grid = figure.add_gridspec(3, 3, height_ratios=(0.75, 1.35, 1))
     _draw_strip(figure.add_subplot(grid[0, :]), segment, sampling_rate, start, count)
     time = np.arange(count) / sampling_rate * 1000
     signals = (segment.original, segment.pgd, segment.sap)
@@ -143,13 +143,14 @@ def _draw_added(axes: Any, time: np.ndarray, added: np.ndarray, colour: str) -> 
 def _draw_words(axes: Any, segment: Segment) -> None:
     """What each attack added over the whole record."""
     axes.axis("off")
-    lines = ["over the whole record, rms and rms step\nfrom sample to sample of what was added:"]
+    rows = [("", "rms", "rms of steps")]
     for name, signal in (("PGD", segment.pgd), ("SAP", segment.sap)):
         added = np.subtract(signal, segment.original, dtype=np.float64)
-        lines.append(f"{name}   {_rms(added):.1f} µV   {_rms(np.diff(added)):.1f} µV")
-    axes.text(
-        0, 0.95, "\n".join(lines), fontsize=9, va="top", color=paper.SOFT, transform=axes.transAxes, linespacing=1.6
-    )
+        rows.append((name, f"{_rms(added):.1f} µV", f"{_rms(np.diff(added)):.1f} µV"))
+    rows = [("added to the whole record", "", ""), *rows]
+    for line, row in enumerate(rows):
+        for place, cell in zip((0.0, 0.25, 0.55), row, strict=True):
+            axes.text(place, 0.95 - 0.17 * line, cell, fontsize=9, va="top", color=paper.SOFT, transform=axes.transAxes)
 
 
 def _two_panels() -> tuple[Any, Sequence[Any]]:
@@ -166,36 +167,26 @@ def _draw_line(axes: Any, line: dict[str, Any], metric: str, colour: str, *, shi
 
 def _name_lines(axes: Any, ends: Mapping[str, float]) -> None:
     """Each line's name at its right end, moved apart where they would overlap."""
-    low, high = 0.0, 1.0
-    axes.set_ylim(low, high)
+    axes.set_ylim(0, 1)
     names = sorted(ends, key=lambda name: ends[name])
-    places = _spread([ends[name] for name in names], least=0.047, low=low + 0.01, high=high - 0.01)
-    right = axes.get_xlim()[1]
+    places = spread_apart([ends[name] for name in names], least=0.047)
+    left, right = axes.get_xlim()
+    first, last, text = (right + share * (right - left) for share in (0.005, 0.055, 0.065))
     for name, place in zip(names, places, strict=True):
-        axes.annotate(
-            name,
-            xy=(right, ends[name]),
-            xytext=(right + 0.07 * (right - axes.get_xlim()[0]), place),
-            color=COLOURS[name],
-            fontsize=8.5,
-            va="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": COLOURS[name], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3},
-        )
+        axes.plot([first, last], [ends[name], place], color=COLOURS[name], linewidth=0.7, clip_on=False)
+        axes.text(text, place, name, color=COLOURS[name], fontsize=8.5, va="center")
+    axes.set_xlim(left, right)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     plain(axes)
 
 
-def _spread(values: Sequence[float], *, least: float, low: float, high: float) -> list[float]:
-    """Rising values moved as little as need be to lie `least` apart, within bounds where they fit."""
-    placed = list(values)
-    for place in range(1, len(placed)):
-        placed[place] = max(placed[place], placed[place - 1] + least)
-    over = max(0.0, placed[-1] - high) if placed else 0.0
-    placed = [value - over for value in placed]
-    for place in range(len(placed) - 2, -1, -1):
-        placed[place] = min(max(placed[place] + over, low), placed[place + 1] - least)
-    return placed
+def spread_apart(values: Sequence[float], *, least: float) -> np.ndarray:
+    """Rising values moved as little as can be, in squares, to lie `least` apart, from 0 to 1 where they fit."""
+    from scipy.optimize import isotonic_regression
+
+    steps = least * np.arange(len(values))
+    within = np.clip(np.asarray(values) - steps, 0, max(1 - steps[-1], 0))
+    return np.asarray(isotonic_regression(within).x + steps)
 
 
 def _dodge(place: int, count: int, width: float) -> float:

@@ -167,6 +167,7 @@ def as_text(sheets: Sequence[Sheet]) -> str:
 
 
 _PARTS = ("clean", "attacked")
+_SMALLEST_P = 1e-6
 
 
 def _header(kind: str) -> list[str]:
@@ -190,7 +191,9 @@ def _cells(row: dict[str, Any], metric: str, kind: str) -> list[str]:
 
 
 def _against(test: dict[str, Any] | None) -> list[str]:
-    return ["", ""] if test is None else [_points(test, sign="+"), f"{test['holm_p']:.2g}"]
+    if test is None:
+        return ["", ""]
+    return [_points(test, sign="+"), f"{test['holm_p']:.2g}" if test["holm_p"] >= _SMALLEST_P else f"< {_SMALLEST_P:g}"]
 
 
 def _order_lines(order: dict[str, Any], what: str, *, paper: str = "the paper's") -> list[str]:

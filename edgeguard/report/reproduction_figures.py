@@ -73,7 +73,7 @@ def draw_lengths(number: int, data: dict[str, Any], folder: Path) -> list[Path]:
             once = data["smoothed_once"][name]
             ring: dict[str, Any] = {"marker": "o", "markersize": 5.5, "markerfacecolor": "none", "clip_on": False}
             axes.plot([shift], once[metric]["value"], color=COLOURS[name], linestyle="none", **ring, zorder=5)
-        axes.set(xlabel="t', steps after smoothing", ylabel=label, xticks=next(iter(data["lines"].values()))["x"])
+        axes.set(xlabel="t', steps on the smoothed perturbation", ylabel=label, xticks=next(iter(data["lines"].values()))["x"])
         axes.set_xlim(-1.5, 41)
         _name_lines(axes, {name: line[metric]["value"][-1] for name, line in data["lines"].items()})
     figure.suptitle(

@@ -234,7 +234,9 @@ def printable(value: Any) -> Any:
         return {printable(key): printable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [printable(item) for item in value]
-    return "".join(c if c.isprintable() else "?" for c in value) if isinstance(value, str) else value
+    if isinstance(value, str) and not value.isprintable():
+        return "".join(c if c.isprintable() else "?" for c in value)
+    return value
 
 
 def _check_text(content: Any) -> None:

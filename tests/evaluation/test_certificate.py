@@ -221,7 +221,7 @@ def test_what_is_no_text_or_too_much_of_it(tmp_path: Path) -> None:
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nonsense_is_refused_in_one_line(pristine: Certified, data: st.DataObject) -> None:
     """Any JSON in any place, digests and all: refused by a claim or in one line, never by a traceback."""
     places = sorted(dict(leaves(pristine.content)))

@@ -49,7 +49,7 @@ def own(pristine: Certified, tmp_path: Path) -> Certified:
 
 
 @given(data=st.data(), which=st.sampled_from(["file", "witnesses", "golden", "report", "stream"]))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_flipped_byte_of_any_file_is_named(pristine: Certified, data: st.DataObject, which: str) -> None:
     path: Path = getattr(pristine, which)
     before = path.read_bytes()

@@ -49,7 +49,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Certified, Path]:
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_changed_field_is_named(pristine: Certified, data: st.DataObject) -> None:
     places = dict(leaves(pristine.content))
     place = data.draw(st.sampled_from(sorted(places)))
@@ -65,7 +65,7 @@ def test_any_changed_field_is_named(pristine: Certified, data: st.DataObject) ->
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_new_digests_do_not_help_against_a_signature(signed: tuple[Certified, Path], data: st.DataObject) -> None:
     certified, public = signed
     places = dict(leaves({name: value for name, value in certified.content.items() if name != "digests"}))

@@ -51,9 +51,14 @@ WITHOUT_TORCH = (
     "report.page",
     "evaluation.query_comparison",
     "evaluation.transfer",
+    "evaluation.reproduction.tables",
+    "evaluation.reproduction.black_box_table",
+    "report.reproduction_tables",
+    "report.reproduction_figures",
     "report.black_box",
     "report.run_attack",
     "evaluation.run_simulation",
+    "evaluation.run_verification",
     "cli",
 )
 

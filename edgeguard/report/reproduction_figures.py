@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgeguard.ecg.record import CLASS_NAMES
-from edgeguard.evaluation.reproduction.collect import Segment
+from edgeguard.evaluation.reproduction.curves import Segment
 from edgeguard.evaluation.reproduction.scope import ALPHA, EPS, SMOOTH_STEPS, STEPS
 from edgeguard.report import paper
 from edgeguard.report.canvas import GRID, blank, plain
@@ -73,7 +73,11 @@ def draw_lengths(number: int, data: dict[str, Any], folder: Path) -> list[Path]:
             once = data["smoothed_once"][name]
             ring: dict[str, Any] = {"marker": "o", "markersize": 5.5, "markerfacecolor": "none", "clip_on": False}
             axes.plot([shift], once[metric]["value"], color=COLOURS[name], linestyle="none", **ring, zorder=5)
-        axes.set(xlabel="t', steps on the smoothed perturbation", ylabel=label, xticks=next(iter(data["lines"].values()))["x"])
+        axes.set(
+            xlabel="t', steps on the smoothed perturbation",
+            ylabel=label,
+            xticks=next(iter(data["lines"].values()))["x"],
+        )
         axes.set_xlim(-1.5, 41)
         _name_lines(axes, {name: line[metric]["value"][-1] for name, line in data["lines"].items()})
     figure.suptitle(

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from edgeguard.evaluation.reproduction.black_box_table import Reached, Said, black_box_table
-from edgeguard.evaluation.reproduction.collect import Segment
+from edgeguard.evaluation.reproduction.curves import Segment
 from edgeguard.evaluation.reproduction.published import DEFENSES, TABLES
 from edgeguard.evaluation.reproduction.tables import Panel, attack_table
 from edgeguard.report.reproduction_figures import draw_lengths, draw_radii, draw_segment, spread_apart

@@ -1,7 +1,6 @@
 """Finished jobs to the tables and to what the figures show."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,7 @@ from edgeguard.evaluation.bootstrap import Resamples
 from edgeguard.evaluation.reproduction.attack_jobs import kept_perturbation
 from edgeguard.evaluation.reproduction.black_box_table import Reached, Said, black_box_table
 from edgeguard.evaluation.reproduction.boundary_jobs import read_reached
-from edgeguard.evaluation.reproduction.curves import curve
+from edgeguard.evaluation.reproduction.curves import Segment, curve
 from edgeguard.evaluation.reproduction.graph import Job
 from edgeguard.evaluation.reproduction.grid import Grid
 from edgeguard.evaluation.reproduction.measurement import Measurement, read_measurement
@@ -34,23 +33,6 @@ Of = Callable[[str, int], np.ndarray]
 """(defence, seed) to a fact of each record [N]."""
 FULL = f"sap-{SMOOTH_STEPS}"
 """The predictions under SAP as in Tables 2 and 3."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One record under both attacks, for Figure 1.
-
-    Attributes:
-        name: of the record.
-        original, pgd, sap: float32 [L] microvolts, without padding.
-        said: classes that the undefended network gives to the three, by name.
-    """
-
-    name: str
-    original: np.ndarray
-    pgd: np.ndarray
-    sap: np.ndarray
-    said: tuple[str, str, str]
 
 
 class Collection:

@@ -1,11 +1,29 @@
-"""Predictions to the curves of Figures 3 to 6."""
+"""What Figures 1 and 3 to 6 show."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgeguard.evaluation.bootstrap import SCORES, Resamples, interval
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One record under both attacks, for Figure 1.
+
+    Attributes:
+        name: of the record.
+        original, pgd, sap: float32 [L] microvolts, without padding.
+        said: classes that the undefended network gives to the three, by name.
+    """
+
+    name: str
+    original: np.ndarray
+    pgd: np.ndarray
+    sap: np.ndarray
+    said: tuple[str, str, str]
 
 
 def curve(points: Mapping[float, np.ndarray], draws: Resamples) -> dict[str, Any]:

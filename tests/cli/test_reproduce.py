@@ -161,6 +161,20 @@ def test_finished_runs_are_taken_and_named(edgeguard: Call, waves: Path, trained
         assert sum(network["taken"] is None for network in plan["networks"]) == 2
 
 
+def test_several_seeds_are_paired(edgeguard: Call, waves: Path, tmp_path: Path) -> None:
+    given = ("--only", "table4", "--seeds", 2, "--data", waves, "--out", tmp_path)
+    result = edgeguard("reproduce", *TINY, *given)
+    assert result.exit_code == 0, result.output
+    assert "2 seeds" in result.stdout and "±" in result.stdout
+    table = tables(tmp_path)["table4.json"]
+    crafted = [title for title in titles(tmp_path) if "->" in title]
+    assert crafted == [f"PGD 10 uV, steps of 1: none seed {seed} -> at seed {seed}" for seed in (0, 1)]
+    for row in table["rows"]:
+        scores = row["by_seed"]["attacked"]["accuracy"]
+        assert len(scores) == 2 and row["attacked"]["accuracy"]["value"] == pytest.approx(sum(scores) / 2)
+        assert row["sd"]["attacked"]["accuracy"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
+
+
 @pytest.mark.parametrize("calls", [1, 5])
 def test_interrupted_and_called_again(
     edgeguard: Call,

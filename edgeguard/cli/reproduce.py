@@ -55,7 +55,7 @@ _SWEPT = 384
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and its cost on this machine; write nothing.")
 @click.option("--cluster", metavar="ADDRESS", help="Of a dask scheduler whose workers see --out and the data.")
-@click.option("--workers", type=int, help="So many processes of this machine.")
+@click.option("--workers", type=click.IntRange(min=1), help="So many processes of this machine.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
     "--out",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.defenses.budget import duration
+from edgeguard.errors import InputError
 from edgeguard.evaluation.reproduction.cluster import run_on_cluster
 from edgeguard.evaluation.reproduction.collect import Collection
 from edgeguard.evaluation.reproduction.local import run_graph
@@ -81,6 +82,8 @@ def run_jobs(reproduction: Reproduction, *, cluster: str | None = None, workers:
 
     Raises InputError, or JobError which is one, where a job cannot be done; what is done stays done.
     """
+    if cluster is not None and workers is not None:
+        raise InputError("--workers: a cluster has workers of its own; leave the option out, or --cluster")
     if cluster is None and workers is None:
         run_graph(reproduction.jobs, reproduction.store)
     else:

@@ -261,6 +261,7 @@ def test_a_class_that_is_missing_is_said_once(edgeguard: Call, waves: Path, trai
         (("--only", "table5", "--runs", "nowhere"), "nowhere: holds no finished run"),
         (("--only", "table5", "--preset", "quick"), "--preset quick"),
         (("--only", "table5", "--arch", "nothing:make"), "nothing:make"),
+        (("--only", "table5", "--workers", "0"), "--workers"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

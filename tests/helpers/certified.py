@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,6 +141,32 @@ def changed(content: Content, place: str, value: Any) -> Content:
     assert node[last] != value or type(node[last]) is not type(value), f"{place} is that already"
     node[last] = value
     return copy
+
+
+_ALONE = """
+import sys
+
+class Nothing:
+    allowed = ("cryptography", "click", "edgeguard", "numpy", "onnx", "onnxruntime", "google", "ml_dtypes",
+               "typing_extensions", "flatbuffers", "packaging", "cffi", "_cffi_backend")
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in (*sys.stdlib_module_names, *self.allowed):
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Nothing())
+"""
+
+
+def run_alone(code: str, *arguments: object) -> str:
+    """What a program prints where nothing is installed but numpy, onnx, onnxruntime, click and cryptography.
+
+    Neither it nor what it imports may have asked for the parts of EdgeGuard that train, or onnx's own evaluator.
+    """
+    after = "assert not {'edgeguard.models', 'edgeguard.defenses', 'onnx.reference'} & set(sys.modules)"
+    command = [sys.executable, "-c", "\n".join((_ALONE, code, after)), *map(str, arguments)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 def audit_of(model: OnnxModel, campaign: Campaign) -> Audit:

@@ -98,16 +98,18 @@ def newcombe(
     """Square-and-add interval of a difference of paired proportions; (-1, 1) for no pairs (Newcombe 1998, method 10).
 
     Wilson's intervals of the two proportions, added in quadrature with their correlation, which is taken down by half
-    a record. A closed form that shares nothing with `tango`: a second opinion, by which nothing is decided, since it
-    inverts no test and is narrow where two classifiers agree on nearly every record, as the forms of one network do.
+    a record. A closed form that shares nothing with `tango`: a second opinion, by which nothing is decided. It inverts
+    no test, and where two classifiers agree on nearly every record, as the forms of one network do, it holds the truth
+    in 98 to 100 % of samples (`benchmarks/coverage.py`).
     """
     n = both_right + only_first + only_second + both_wrong
     if n == 0:
         return -1.0, 1.0
     first, second = both_right + only_first, both_right + only_second
     (first_low, first_high), (second_low, second_high) = wilson(first, n, level), wilson(second, n, level)
-    product = both_right * both_wrong - only_first * only_second
-    product = max(product - n / 2, 0.0) if product > 0 else product
+    product = float(both_right * both_wrong - only_first * only_second)
+    if product > 0:
+        product = max(product - n / 2, 0.0)
     spread = math.sqrt(first * (n - first) * second * (n - second))
     correlation = product / spread if spread else 0.0
 

@@ -1,14 +1,10 @@
 """edgeguard plan."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from edgeguard.cli.output import emit, json_option
-
-if TYPE_CHECKING:
-    from edgeguard.evaluation.sample_size import Need, Reach
 
 
 @click.command("plan")
@@ -30,23 +26,17 @@ def command(
     margin: float, discordant: tuple[float, ...], power: float, loss: float, records: int | None, as_json: bool
 ) -> None:
     """How many records it takes to show that a file survives its export."""
-    from edgeguard.evaluation.sample_size import LEVEL, needs, reaches
+    from edgeguard.evaluation.plan import plan_records
 
-    asked = {"power": power / 100, "loss": loss / 100}
-    report = {"margin": margin / 100, **asked, "level": LEVEL, "records": records}
+    found = plan_records(margin / 100, discordant=discordant, power=power / 100, loss=loss / 100, records=records)
     title = f"margin {margin:g} points, power {power:g} %, " + (
         f"true loss {loss:g} points" if loss else "no true loss"
     )
-    if records is None:
-        need = needs(margin / 100, discordant, **asked)
-        emit("plan", {**report, "rows": [asdict(row) for row in need]}, _needs(title, need), as_json=as_json)
-    else:
-        reach = reaches(records, margin / 100, discordant, **asked)
-        text = _reaches(f"{records:,} records, {title}", reach)
-        emit("plan", {**report, "rows": [asdict(row) for row in reach]}, text, as_json=as_json)
+    text = _needs(title, found.rows) if records is None else _reaches(f"{records:,} records, {title}", found.rows)
+    emit("plan", found.to_json(), text, as_json=as_json)
 
 
-def _needs(title: str, rows: "list[Need]") -> str:
+def _needs(title: str, rows: Any) -> str:
     lines = [title, "", f"{'discordant':<12}{'records':>10}{'power':>10}"]
     for row in rows:
         records = "none" if row.records is None else f"{row.records:,}"
@@ -57,7 +47,7 @@ def _needs(title: str, rows: "list[Need]") -> str:
     return "\n".join([*lines, "", *_LEGEND])
 
 
-def _reaches(title: str, rows: "list[Reach]") -> str:
+def _reaches(title: str, rows: Any) -> str:
     lines = [title, "", f"{'discordant':<12}{'expected, points [95 %]':>26}{'power':>10}{'decides, points':>18}"]
     for row in rows:
         middle = 100 * row.difference

@@ -1,7 +1,6 @@
 """edgeguard reproduce."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,46 +69,23 @@ def command(
     figures: str,
     only: str | None,
     defenses: str,
-    arch: str,
-    preset: str,
-    epochs: int | None,
-    data: str | None,
-    labels: Path | None,
     test_records: Path | None,
-    split_seed: int,
-    runs: tuple[Path, ...],
-    dry_run: bool,
-    cluster: str | None,
-    workers: int | None,
-    device: str,
-    out: Path,
     as_json: bool,
-    **scope: Any,
+    **options: Any,
 ) -> None:
     """The ADT paper's evaluation: its tables and figures, the strict worst case and a control beside them."""
-    from edgeguard.evaluation.reproduction.prepare import Setting, prepare, seconds_a_unit
-    from edgeguard.evaluation.reproduction.scope import scope_of
-    from edgeguard.report.reproduction import plan_summary, plan_text, results_text, run_jobs, write_results
+    from edgeguard.report.run_reproduction import reproduce_paper
 
-    wanted = scope_of(
-        tables=listed(tables), figures=listed(figures), only=listed(only), defenses=listed(defenses), **scope
-    )
-    names = read_lines(test_records) if test_records else None
-    options = {"arch": arch, "preset": preset, **({} if epochs is None else {"epochs": epochs})}
-    setting = Setting(options, data, labels, names, split_seed, device)
-    reproduction = prepare(wanted, setting, runs=runs, out=out)
-    dataset = reproduction.dataset
-    say(f"data: {dataset.source}, {len(dataset)} records")
-    pace = seconds_a_unit(arch, classes=len(dataset.classes), window=dataset.window, device=device)
-    plan = plan_summary(reproduction, pace)
-    if dry_run:
-        emit("reproduce", {"plan": plan, "tables": {}, "paths": {}}, plan_text(plan), as_json=as_json)
-        return
-    say(plan_text(plan))
     try:
-        run_jobs(reproduction, cluster=cluster, workers=workers)
+        found = reproduce_paper(
+            tables=listed(tables) or (),
+            figures=listed(figures) or (),
+            only=listed(only),
+            defenses=listed(defenses) or (),
+            test_records=None if test_records is None else read_lines(test_records),
+            say=say,
+            **options,
+        )
     except KeyboardInterrupt:
-        say(f"interrupted; the same command goes on (results so far: {reproduction.store.root})")
         sys.exit(130)
-    results = write_results(reproduction, plan, out)
-    emit("reproduce", results, partial(results_text, reproduction, results), as_json=as_json)
+    emit("reproduce", found.to_json(), found.text, as_json=as_json)

@@ -161,8 +161,10 @@ def spread(scores: Scores) -> Spread:
 def combined(function: Callable[..., np.ndarray], *scores: Scores) -> Scores:
     """A function of scores [..., S], of the same draws: a difference, a relative drop."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        parts = [function(*(getattr(one, part) for one in scores)) for part in ("observed", "drawn", "left")]
-    return Scores(*parts, scores[0].labels)
+        observed = function(*(one.observed for one in scores))
+        drawn = function(*(one.drawn for one in scores))
+        left = function(*(one.left for one in scores))
+    return Scores(observed, drawn, left, scores[0].labels)
 
 
 def difference(first: Scores, second: Scores) -> Scores:

@@ -7,14 +7,27 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
-    from edgeguard.api import attack, evaluate, load_records, simulate, to_onnx, train
+    from edgeguard.api import attack, audit, evaluate, load_records, plan, reproduce, simulate, to_onnx, train, verify
 
 try:
     __version__ = version("edgeguard")
 except PackageNotFoundError:
     __version__ = "0+uninstalled"
 
-__all__ = ["InputError", "__version__", "attack", "evaluate", "load_records", "simulate", "to_onnx", "train"]
+__all__ = [
+    "InputError",
+    "__version__",
+    "attack",
+    "audit",
+    "evaluate",
+    "load_records",
+    "plan",
+    "reproduce",
+    "simulate",
+    "to_onnx",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

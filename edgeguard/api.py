@@ -10,21 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeguard.ecg.sources import load_dataset as load_records
+    from edgeguard.evaluation.plan import plan_records as plan
     from edgeguard.evaluation.run_evaluation import evaluate_model as evaluate
     from edgeguard.evaluation.run_export import export_model as to_onnx
     from edgeguard.evaluation.run_simulation import simulate_watch as simulate
     from edgeguard.evaluation.run_training import train_model as train
+    from edgeguard.evaluation.run_verification import verify_model as verify
     from edgeguard.report.run_attack import attack_model as attack
+    from edgeguard.report.run_audit import audit_model as audit
+    from edgeguard.report.run_reproduction import reproduce_paper as reproduce
 
-__all__ = ["attack", "evaluate", "load_records", "simulate", "to_onnx", "train"]
+__all__ = ["attack", "audit", "evaluate", "load_records", "plan", "reproduce", "simulate", "to_onnx", "train", "verify"]
 
 HOMES = {
     "attack": ("edgeguard.report.run_attack", "attack_model"),
+    "audit": ("edgeguard.report.run_audit", "audit_model"),
     "evaluate": ("edgeguard.evaluation.run_evaluation", "evaluate_model"),
     "load_records": ("edgeguard.ecg.sources", "load_dataset"),
+    "plan": ("edgeguard.evaluation.plan", "plan_records"),
+    "reproduce": ("edgeguard.report.run_reproduction", "reproduce_paper"),
     "simulate": ("edgeguard.evaluation.run_simulation", "simulate_watch"),
     "to_onnx": ("edgeguard.evaluation.run_export", "export_model"),
     "train": ("edgeguard.evaluation.run_training", "train_model"),
+    "verify": ("edgeguard.evaluation.run_verification", "verify_model"),
 }
 """Name -> module and attribute; the imports above tell type checkers the same."""
 

@@ -56,7 +56,7 @@ def test_subpackages_keep_their_names() -> None:
     assert inspect.ismodule(edgeguard.export) and inspect.ismodule(edgeguard.models)
 
 
-@pytest.mark.parametrize("name", ["attack", "load_records", "simulate"])
+@pytest.mark.parametrize("name", ["attack", "load_records", "plan", "simulate", "verify"])
 def test_what_needs_a_file_alone_needs_no_torch(name: str) -> None:
     program = f"import sys, edgeguard; edgeguard.{name}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -59,6 +59,7 @@ WITHOUT_TORCH = (
     "report.run_attack",
     "evaluation.run_simulation",
     "evaluation.run_verification",
+    "evaluation.plan",
     "cli",
 )
 

@@ -13,18 +13,20 @@ from edgeguard.evaluation.audit.scores import ALARM
 from edgeguard.evaluation.audit.thresholds import Thresholds
 from edgeguard.evaluation.stream_score import score_stream
 from edgeguard.export.streaming.compiler import Compiled, compile_stream
+from edgeguard.export.streaming.layers import read_timeline
+from edgeguard.export.streaming.window_graph import read_window_graph
 from edgeguard.firmware_sim.bill import bill
 from edgeguard.firmware_sim.decisions import DecisionRules
 from edgeguard.firmware_sim.engine import Status
 from edgeguard.firmware_sim.scorers import StreamModel, WindowModel
 from edgeguard.firmware_sim.simulator import WatchOptions, simulate
 from edgeguard.runtime.cost import file_cost
-from edgeguard.runtime.loading import load_onnx
+from edgeguard.runtime.loading import load_onnx, read_signature
 from edgeguard.runtime.session import OnnxModel
 from edgeguard.runtime.streaming import open_stream
 
-SHOWN_SECONDS = 1_800.0
-"""Of decisions that a report draws."""
+SHOWN = 1_800
+"""Decisions that are kept for the report: half an hour of them, one a second."""
 _SHORTEST = 120.0
 """Seconds of the shortest episode: the usual rules announce none below 90 s."""
 _STATUS = {Status.SCORING: "scored"}
@@ -56,6 +58,7 @@ def stream_file(file: OnnxModel, *, proof_hops: int, seconds: float, seed: int, 
         compiled = compile_stream(
             file.path,
             target,
+            hop=nearest_hop(file),
             proof_hops=proof_hops,
             sampling_rate=file.sampling_rate,
             window=file.window,
@@ -97,13 +100,13 @@ def stream_checks(found: Streamed, demands: Thresholds) -> tuple[Check, ...]:
 
 
 def synthetic_day(seconds: float, *, sampling_rate: float, seed: int) -> SyntheticDay:
-    """A day of that length with about eight episodes, or as many as a whole day has, none too short to be announced."""
+    """A day of that length with some episodes of fibrillation, none too short to be announced."""
     return SyntheticDay(
         seconds=seconds,
         seed=seed,
         sampling_rate=sampling_rate,
-        gap=min(3600.0, seconds / 8),
-        episode=(_SHORTEST, min(1200.0, max(seconds / 4, _SHORTEST))),
+        gap=min(3600.0, seconds / 16),
+        episode=(_SHORTEST, min(1200.0, max(seconds / 8, _SHORTEST))),
     )
 
 
@@ -112,23 +115,27 @@ def _played(model: WindowModel | StreamModel, *, seconds: float, seed: int) -> t
     decisions: list[Decision] = []
 
     def hear(event: dict[str, Any]) -> None:
-        if event["event"] == "decision" and event["t"] <= SHOWN_SECONDS:
+        if event["event"] == "decision" and len(decisions) < SHOWN:
             logits = event["logits"]
             shares = () if logits is None else tuple(probabilities([logits])[0].tolist())
             decisions.append(Decision(event["t"], _STATUS.get(event["status"], str(event["status"])), shares))
 
-    options = WatchOptions(rules=_rules(model), seed=seed)
-    empty = Stream(False, "", 0, 0, "nothing was played", (), (), (), (), {}, 0, None, 0)
+    hop = None if isinstance(model, StreamModel) else _second(model.sampling_rate)
+    options = WatchOptions(hop=hop, rules=_rules(model), seed=seed)
+    silent = Stream(False, "", 0, 0, "nothing was played", (), (), (), (), {}, 0, None, 0)
     try:
         day = synthetic_day(seconds, sampling_rate=model.sampling_rate, seed=seed)
-        truth = day.time_line()
+    except InputError as error:
+        return replace(silent, signal=f"nothing was played: {error}"), None
+    truth = day.time_line()
+    try:
         result = simulate(model, [stream_day(day)], hear, options)
     except InputError as error:
-        return replace(empty, decisions=tuple(decisions)), str(error)
+        return replace(silent, decisions=tuple(decisions)), str(error)
     episodes = [one.to_json() for one in result.episodes]
     return (
         replace(
-            empty,
+            silent,
             signal=f"{seconds:g} s of a synthetic heart, seed {seed}",
             decisions=tuple(decisions),
             truth=tuple(Span(span.label, span.start, span.end) for span in truth),
@@ -152,6 +159,23 @@ def _rules(model: WindowModel | StreamModel) -> DecisionRules | None:
     )
 
 
+def nearest_hop(file: OnnxModel) -> float:
+    """Seconds of the hop nearest to one second that the file's total stride allows.
+
+    Raises InputError for a layer that no stream can repeat.
+    """
+    model = load_onnx(file.path)
+    graph = read_window_graph(model, read_signature(model, file.path), file.window)
+    stride = read_timeline(graph).total_stride
+    hops = min(max(round(file.sampling_rate / stride), 1), max(file.window // stride, 1))
+    return hops * stride / file.sampling_rate
+
+
+def _second(sampling_rate: float) -> float:
+    """The whole number of samples nearest to a second, in seconds."""
+    return max(round(sampling_rate), 1) / sampling_rate
+
+
 def _held(compiled: Compiled) -> int:
     """Hops of the proof at which the stream is as equal as it should be."""
     return compiled.proof.equal if compiled.equality == "equal" else compiled.proof.decisions
@@ -167,7 +191,8 @@ def _window_macs(file: OnnxModel) -> int:
 def _bill(file: OnnxModel, compiled: Compiled | None) -> dict[str, Any] | None:
     """Of what a watch would run, the stream where there is one; the window file's own lies in it as `window_file`."""
     try:
-        window = bill(file.path, sampling_rate=file.sampling_rate, window=file.window).to_json()
+        hop = _second(file.sampling_rate)
+        window = bill(file.path, hop=hop, sampling_rate=file.sampling_rate, window=file.window).to_json()
     except InputError:
         return None
     if compiled is None:

@@ -56,7 +56,6 @@ def command(
     """
     if quick and full:
         raise InputError("--quick --full: choose one of the two, or neither")
-    from edgeguard.evaluation.audit.store import audit_json
     from edgeguard.report.audit_table import audit_table
     from edgeguard.report.run_audit import audit_folder, audit_model
     from edgeguard.runtime.newest import newest_model
@@ -75,5 +74,5 @@ def command(
     )
     paths = {name: str(out / audit.files[name]) for name in ("report", "certificate")}
     text = partial("\n".join, [audit_table(audit), "", *(f"{name:<12} {path}" for name, path in paths.items())])
-    emit("audit", {**audit_json(audit), **paths}, text, as_json=as_json)
+    emit("audit", {**audit.to_json(), **paths}, text, as_json=as_json)
     return int(audit.verdict not in ("survives", "screened"))

@@ -1,4 +1,4 @@
-"""What an audit found: everything that report and certificate say, typed; `asdict` makes JSON of all but pictures."""
+"""What an audit found: everything that report and certificate say, typed; all but the pictures is JSON too."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from edgeguard.evaluation.masking_check import Check as MaskingCheck
+from edgeguard.runtime.typed_json import LEFT_OUT, to_json
 
 SCHEMA = "edgeguard.audit/1"
 VERDICTS = ("survives", "screened", "degraded", "inconclusive")
@@ -363,5 +364,10 @@ class Audit:
     confidence: Confidence | None
     provenance: Provenance
     files: dict[str, str] = field(default_factory=dict)
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Picture, ...] = field(default=(), metadata=LEFT_OUT)
     schema: str = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """What `audit.json` holds."""
+        made: dict[str, Any] = to_json(self)
+        return made

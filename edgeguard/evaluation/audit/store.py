@@ -10,18 +10,11 @@ from edgeguard.errors import InputError
 from edgeguard.evaluation.audit.result import SCHEMA, Audit, Picture
 from edgeguard.runtime.files import read_json, write_json
 from edgeguard.runtime.npz import compact, need, read_npz, reading, write_npz
-from edgeguard.runtime.typed_json import from_json, to_json
+from edgeguard.runtime.typed_json import from_json
 
 NAME, PICTURES = "audit.json", "pictures.npz"
 _PICTURES_SCHEMA = "edgeguard.audit.pictures/1"
 _ARRAYS = ("ecg", "adversarial", "clean_saliency", "attacked_saliency")
-
-
-def audit_json(audit: Audit) -> dict[str, Any]:
-    """All of it but the pictures, JSON-ready."""
-    made: dict[str, Any] = to_json(replace(audit, pictures=()))
-    del made["pictures"]
-    return made
 
 
 def save_audit(audit: Audit, folder: Path) -> None:
@@ -34,7 +27,7 @@ def save_audit(audit: Audit, folder: Path) -> None:
                 name = f"{number}_{field.name}"
                 arrays[name] = compact(value) if field.name in ("ecg", "adversarial") else np.asarray(value)
     write_npz(folder / PICTURES, arrays)
-    write_json(folder / NAME, audit_json(audit))
+    write_json(folder / NAME, audit.to_json())
 
 
 def load_audit(path: Path) -> Audit:

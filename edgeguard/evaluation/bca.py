@@ -57,12 +57,12 @@ def bca(
     known = np.sort(drawn[np.isfinite(drawn)])
     if not len(known):
         return Bca(estimate, known, 0.0, 0.0)
-    # Sums in another order may differ in the last bits: what is so near counts as equal.
+    # Sums in another order may differ in the last bits: what is so near counts as equal, and its skewness as none.
     slack = 1e-12
     share = ((known < estimate - slack).mean() + (known <= estimate + slack).mean()) / 2
     least = 0.5 / len(known)
     bias = float(ndtri(np.clip(share, least, 1 - least)))
-    return Bca(estimate, known, bias, cubes / (6 * squares**1.5) if squares > 0 else 0.0)
+    return Bca(estimate, known, bias, cubes / (6 * squares**1.5) if squares > slack**2 else 0.0)
 
 
 def without_one(confusion: np.ndarray) -> np.ndarray:

@@ -7,10 +7,10 @@ records and seeds drawn together count three times what differs from record to r
 intervals cover 75 to 100 % where 95 are meant (`benchmarks/coverage.py`). So the two parts are found apart and added in
 quadrature, end by end (square-and-add: Zou & Donner 2008, as Newcombe 1998):
 
-- records: the BCa ends of the mean over the seeds as they are. They hold what differs from record to record and seed to
-  seed once, as they should.
-- seeds: t_(S-1) sqrt(v / S), v the variance of the seeds' scores less the part of it that the records explain, which is
-  the variance over seeds of how far a resample moves their scores. Nothing where nothing is left.
+- seeds: Student's t_(S-1) s / sqrt(S), s the deviation of the seeds' scores. It holds what differs from seed to seed,
+  and what differs from record to record and seed to seed.
+- records: the BCa ends of the mean over the seeds as they are, drawn in by the part that the seeds hold already. That
+  is known from the resamples: the variance over seeds of how far a resample moves their scores.
 
 With one seed there is no second part: the interval is this network's, and says nothing of another training.
 """
@@ -110,11 +110,13 @@ class Spread:
 
     Attributes:
         records: the bootstrap over records, of the mean over the seeds as they are.
-        seed_error: standard error of the mean that seeds alone cause.
+        alone: share of its variance that does not show in the differences of the seeds.
+        seed_error: standard error of the mean, by the differences of the seeds; 0 for one seed.
         seeds: S.
     """
 
     records: Bca
+    alone: float
     seed_error: float
     seeds: int
 
@@ -123,7 +125,8 @@ class Spread:
         value = self.records.estimate
         low, high = self.records.ends(level)
         half = stdtrit(self.seeds - 1, (1 + level) / 2) * self.seed_error if self.seed_error else 0.0
-        below, above = np.hypot([max(value - low, 0.0), max(high - value, 0.0)], half)
+        sides = np.sqrt(self.alone) * np.array([max(value - low, 0.0), max(high - value, 0.0)])
+        below, above = np.hypot(sides, half)
         return value - float(below), value + float(above)
 
     def p_value(self) -> float:
@@ -150,12 +153,13 @@ def spread(scores: Scores) -> Spread:
     """Of the mean over the seeds."""
     seeds = len(scores.observed)
     records = bca(float(scores.observed.mean()), scores.drawn.mean(axis=1), scores.left.mean(axis=1), scores.labels)
-    error = 0.0
-    if seeds > 1:
-        moved = np.var(scores.drawn - scores.observed, axis=1, ddof=1)
-        beyond = np.var(scores.observed, ddof=1) - moved[np.isfinite(moved)].mean()
-        error = float(np.sqrt(max(beyond, 0.0) / seeds))
-    return Spread(records, error, seeds)
+    if seeds == 1:
+        return Spread(records, 1.0, 0.0, seeds)
+    known = np.isfinite(scores.drawn).all(axis=1)
+    whole = float(np.var(scores.drawn[known].mean(axis=1)))
+    shared = float(np.var(scores.drawn[known] - scores.observed, axis=1, ddof=1).mean()) / seeds if known.any() else 0.0
+    alone = max(1 - shared / whole, 0.0) if whole > 0 else 1.0
+    return Spread(records, alone, float(np.std(scores.observed, ddof=1) / np.sqrt(seeds)), seeds)
 
 
 def combined(function: Callable[..., np.ndarray], *scores: Scores) -> Scores:

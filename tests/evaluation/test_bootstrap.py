@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import norm
-from scipy.stats import t as student
 
 from edgeguard.evaluation.bca import Bca
 from edgeguard.evaluation.bootstrap import (
@@ -115,15 +114,19 @@ def test_seeds_alone_give_students_interval() -> None:
     assert (low, high) == pytest.approx((0.9 - half, 0.9 + half))
 
 
-def test_what_records_explain_of_the_seeds_is_not_counted_twice() -> None:
-    seeds, moved = [0.80, 0.86, 0.90], 0.03
-    found = spread(made(seeds, moved))
-    beyond = np.var(seeds, ddof=1) - moved**2
-    assert found.seed_error == pytest.approx(math.sqrt(beyond / 3), rel=0.02)
-    records = 1.959964 * moved / math.sqrt(3)
-    half = math.hypot(records, student.ppf(0.975, 2) * found.seed_error)
-    assert found.ends() == pytest.approx((np.mean(seeds) - half, np.mean(seeds) + half), abs=0.003)
-    assert spread(made(seeds, 0.06)).seed_error == 0.0
+def test_what_differs_from_seed_to_seed_is_not_counted_twice() -> None:
+    """Records that move each seed alike add to Student's interval; those that move each seed by itself are in it."""
+    seeds = [0.80, 0.86, 0.90]
+    half = 4.302653 * np.std(seeds, ddof=1) / math.sqrt(3)
+    apart = spread(made(seeds, 0.03))
+    assert apart.alone == pytest.approx(0, abs=0.03)
+    assert apart.ends() == pytest.approx((np.mean(seeds) - half, np.mean(seeds) + half), abs=0.001)
+    alike = made(seeds)
+    moves = 0.05 * np.random.default_rng(0).normal(size=(20_000, 1))
+    found = spread(Scores(alike.observed, alike.drawn + moves, alike.left, alike.labels))
+    both = math.hypot(half, 1.959964 * 0.05)
+    assert found.alone == pytest.approx(1) and found.seed_error == pytest.approx(half / 4.302653)
+    assert found.ends() == pytest.approx((np.mean(seeds) - both, np.mean(seeds) + both), abs=0.002)
 
 
 def test_copies_of_one_network_are_one_network() -> None:
@@ -157,7 +160,7 @@ def test_the_drop_of_a_ratio_varies_over_seeds_as_the_ratio() -> None:
 @pytest.mark.parametrize(("value", "expected"), [(1.0, 0.3173), (2.0, 0.0455), (-2.0, 0.0455), (0.0, 1.0), (9.0, 1e-4)])
 def test_p_is_that_of_the_interval_that_ends_at_zero(value: float, expected: float) -> None:
     drawn = value + norm.ppf((np.arange(10_000) + 0.5) / 10_000)
-    found = Spread(Bca(value, drawn, 0.0, 0.0), 0.0, 1)
+    found = Spread(Bca(value, drawn, 0.0, 0.0), 1.0, 0.0, 1)
     assert found.p_value() == pytest.approx(expected, abs=2e-3 if value != 9 else 1e-12)
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
 
-from edgeguard.cli import main
+from edgeguard.cli import main, output
 from edgeguard.ecg.cinc_writer import write_cinc
 from edgeguard.ecg.record import Record
+from edgeguard.schemas import load_schema
 
 Call = Callable[..., Result]
 
@@ -30,6 +32,21 @@ def edgeguard() -> Iterator[Call]:
     torch.set_num_threads(1)
     yield call
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def valid_output() -> Iterator[None]:
+    """Whatever any command of these tests prints with --json is valid against its schema, and has one."""
+    plain = output.to_json
+
+    def checked(value: Any) -> Any:
+        made = plain(value)
+        Draft202012Validator(load_schema(made["schema"])).validate(made)
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output, "to_json", checked)
+        yield
 
 
 @pytest.fixture(scope="session")

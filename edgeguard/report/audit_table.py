@@ -60,7 +60,7 @@ def _further(audit: Audit) -> list[str]:
     lines = []
     if audit.black_box and audit.black_box.curve:
         last = audit.black_box.curve[-1]
-        linf = "no" if last.median_linf_uv != last.median_linf_uv else f"{last.median_linf_uv:,.0f} uV"
+        linf = "none" if last.median_linf_uv != last.median_linf_uv else f"{last.median_linf_uv:,.0f} uV"
         attacked = audit.black_box.samples - audit.black_box.skipped
         lines.append(
             f"black box   {audit.black_box.attack}, {last.queries} labels on {attacked} records: median L-inf {linf}"

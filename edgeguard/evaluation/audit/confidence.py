@@ -15,7 +15,7 @@ from edgeguard.evaluation.intervals import rate
 BINS = 10
 _RESAMPLES = 1000
 _TEMPERATURES = (0.02, 50.0)
-VALIDATION, HALVES = "validation records", "the other half of the judged records"
+VALIDATION, HALVES = "validation records", "the judged records, half for half"
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def all_found(job: Job) -> Found:
     checks += ladder_checks(rungs)
     files |= {"golden": npz.name, "golden_header": header.name}
 
-    attacks = attacks_at(demands.eps_uv, job.size.profile)
+    attacks = attacks_at(demands.eps_uv, job.size.profile, classes=len(forms.file.classes))
     judged = judge_forms(forms, records, attacks, sections, seed=job.seed)
     own, smallest = judged[forms.form], demands.eps_uv[0]
     survived = survivals(forms, judged, demands, seed=job.seed)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from math import isfinite
 
 from edgeguard.evaluation.audit.result import Audit, Check, Rate
 
@@ -60,7 +61,7 @@ def _further(audit: Audit) -> list[str]:
     lines = []
     if audit.black_box and audit.black_box.curve:
         last = audit.black_box.curve[-1]
-        linf = "none" if last.median_linf_uv != last.median_linf_uv else f"{last.median_linf_uv:,.0f} uV"
+        linf = f"{last.median_linf_uv:,.0f} uV" if isfinite(last.median_linf_uv) else "none"
         attacked = audit.black_box.samples - audit.black_box.skipped
         lines.append(
             f"black box   {audit.black_box.attack}, {last.queries} labels on {attacked} records: median L-inf {linf}"

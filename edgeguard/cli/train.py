@@ -66,6 +66,11 @@ _PAPER_UNITS = 5_200
 @click.option("--label-smoothing", type=float, help="Share of the uniform distribution in at-smooth's labels.")
 @click.option("--trades-beta", type=float, help="Weight of the divergence in trades.")
 @click.option("--augment/--no-augment", default=None, help="Random shift and gain.")
+@click.option("--distort/--no-distort", default=None, help="Pace, polarity, wander, muscle and motion too.")
+@click.option("--views/--no-views", default=None, help="The teacher labels every augmented record anew.")
+@click.option("--averaging", type=float, help="Epochs over which the weights are averaged; 0: the last ones count.")
+@click.option("--prior", type=float, help="How far the class frequencies before oversampling are restored, 0 to 1.")
+@click.option("--halves", help="same or apart: whether the attacked half of a batch are its clean records.")
 @click.option("--precision", help="float32, bf16 or auto, of the training pass.")
 @click.option("--craft-precision", help="float32, bf16 or auto, of crafting.")
 @config_option

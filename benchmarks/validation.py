@@ -2,8 +2,9 @@
 
     python benchmarks/validation.py --data training2017.zip RUN...
 
-Situation II, one start, cross-entropy, last iterate. At 10 uV the paper's numbers, steps of 1 uV, PGD 20 and SAP 20 + 40;
-beyond, `--eps`, as many steps of eps / 8. The test part is not touched. Log loss moves less by chance than accuracy.
+Situation II, one start, cross-entropy, last iterate. At 10 uV the paper's numbers, steps of 1 uV, PGD 20 and
+SAP 20 + 40; beyond, `--eps`, as many steps of eps / 8. The test part is not touched.
+Log loss moves less by chance than accuracy.
 """
 
 import argparse

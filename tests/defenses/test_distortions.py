@@ -77,7 +77,7 @@ def test_polarity_is_a_sign_and_noise_comes_after_it(distorter: Distorter):
 
 
 def test_levels_are_microvolts(distorter: Distorter):
-    """Root mean squares over 60 records; muscle swells, log-normally with 0.6. Bumps of motion are as high as they say."""
+    """Root mean squares over 60 records; muscle swells, log-normally with 0.6. Bumps are as high as they say."""
     silence = torch.zeros(60, 1, WINDOW)
     for kind, swell in ((0, 1.0), (1, np.exp(0.6**2))):
         level = tuple(20.0 if k == kind else 0.0 for k in range(KINDS))

@@ -25,7 +25,7 @@ _PAPER_UNITS = 5_200
     help="none, jr, nsr, dd, at, init-adt, dist-adt, adt, at-long, at-smooth or trades [default: adt].",
 )
 @click.option("--arch", help="edge-s, edge-m, cnn13 or MODULE:FACTORY [default: edge-m].")
-@click.option("--preset", help="fast (a laptop's processor), lite or paper [default: fast].")
+@click.option("--preset", help="fast (a laptop's processor), full (the zoo's), lite or paper [default: fast].")
 @data_options
 @click.option(
     "--test-records",

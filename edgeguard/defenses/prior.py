@@ -37,4 +37,4 @@ def restore_prior(
     # A class without records has been taught nothing, and is left alone.
     step = np.log(np.where(was > 0, real, 1.0) / np.where(was > 0, was, 1.0))
     with torch.no_grad():
-        last.bias += strength * torch.as_tensor(step, dtype=last.bias.dtype, device=last.bias.device)
+        last.bias.add_(strength * torch.as_tensor(step, dtype=last.bias.dtype, device=last.bias.device))

@@ -20,7 +20,7 @@ _PAPER_UNITS = 5_200
     help="none, jr, nsr, dd, at, init-adt, dist-adt, adt, at-long, at-smooth or trades [default: adt].",
 )
 @click.option("--arch", help="edge-s, edge-m, cnn13 or MODULE:FACTORY [default: edge-m].")
-@click.option("--preset", help="fast (a laptop's processor), lite or paper [default: fast].")
+@click.option("--preset", help="fast (a laptop's processor), full (the zoo's), lite or paper [default: fast].")
 @data_options
 @click.option(
     "--test-records",
@@ -61,6 +61,11 @@ _PAPER_UNITS = 5_200
 @click.option("--label-smoothing", type=float, help="Share of the uniform distribution in at-smooth's labels.")
 @click.option("--trades-beta", type=float, help="Weight of the divergence in trades.")
 @click.option("--augment/--no-augment", default=None, help="Random shift and gain.")
+@click.option("--distort/--no-distort", default=None, help="Pace, polarity, wander, muscle and motion too.")
+@click.option("--views/--no-views", default=None, help="The teacher labels every augmented record anew.")
+@click.option("--averaging", type=float, help="Epochs over which the weights are averaged; 0: the last ones count.")
+@click.option("--prior", type=float, help="How far the class frequencies before oversampling are restored, 0 to 1.")
+@click.option("--halves", help="same or apart: whether the attacked half of a batch are its clean records.")
 @click.option("--precision", help="float32, bf16 or auto, of the training pass.")
 @click.option("--craft-precision", help="float32, bf16 or auto, of crafting.")
 @config_option

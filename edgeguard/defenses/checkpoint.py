@@ -18,13 +18,21 @@ FOLDER = "checkpoint"
 _KEPT = 2
 
 
-def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, log: list[dict[str, Any]]) -> None:
+def save(
+    run: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    log: list[dict[str, Any]],
+    average: nn.Module | None = None,
+) -> None:
     """Write the checkpoint after the epoch that `log` ends with; the one before it stays until the next."""
     folder = run / FOLDER
     stem = folder / f"epoch-{len(log):04d}"
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    if average is not None:
+        tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
     save_tensors(stem.with_suffix(".safetensors"), tensors)
     write_json(stem.with_suffix(".json"), log)
     for old in sorted(folder.glob("epoch-*.json"))[:-_KEPT]:
@@ -32,12 +40,15 @@ def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, log: lis
         old.unlink()
 
 
-def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Load the newest whole checkpoint into model and optimiser; the log so far, empty where there is none.
+def restore(
+    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None
+) -> list[dict[str, Any]]:
+    """Load the newest whole checkpoint into model, optimiser and average; the log so far, empty where there is none.
 
     A checkpoint that cannot be read, or is another network's, is passed over for the one before it.
     """
     shapes = _shapes(model.state_dict())
+    averages = _shapes(average.state_dict()) if average is not None else {}
     for entry in sorted((run / FOLDER).glob("epoch-*.json"), reverse=True):
         try:
             log: list[dict[str, Any]] = read_json(entry)
@@ -46,9 +57,12 @@ def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> li
             continue
         weights = _part(tensors, "model.")
         # Looked at first: load_state_dict leaves a network half overwritten where it fails.
-        if _shapes(weights) != shapes:
+        mean = _part(tensors, "average.")
+        if _shapes(weights) != shapes or _shapes(mean) != averages:
             continue
         model.load_state_dict(weights)
+        if average is not None:
+            average.load_state_dict(mean)
         states: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in _part(tensors, "optimizer.").items():
             number, field = name.split(".", 1)

@@ -41,6 +41,12 @@ class TrainConfig:
         label_smoothing: share of the uniform distribution in the labels of `at-smooth`.
         trades_beta: weight of the divergence in `trades`.
         augment: random circular shift, at most a second, and gain 0.7 to 1.4.
+        distort: with `augment`, pace, polarity, wander, muscle and motion too (`edgeguard.defenses.distortions`).
+        views: the teacher labels each augmented record anew (Beyer et al. 2022); else its clean window, once.
+        averaging: epochs over which the weights that count are averaged; 0 keeps the last ones.
+        prior: of a stage on hard labels, how far the final bias goes back from the oversampled class frequencies to
+            those of the training part, 0 to 1.
+        halves: `same`, the attacked half of a batch are the clean records, attacked; `apart`, the batch's second half.
         precision, craft_precision: `float32` or `bf16`, of the training pass and of crafting.
     """
 
@@ -72,6 +78,11 @@ class TrainConfig:
     label_smoothing: float = 0.1
     trades_beta: float = 6.0
     augment: bool = True
+    distort: bool = False
+    views: bool = False
+    averaging: float = 0.0
+    prior: float = 0.0
+    halves: str = "same"
     precision: str = "float32"
     craft_precision: str = "float32"
 
@@ -86,6 +97,8 @@ class TrainConfig:
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("craft-precision", self.craft_precision, PRECISIONS)
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        _one_of("halves", self.halves, ("same", "apart"))
+        _require(0 <= self.prior <= 1, "prior", self.prior, "between 0 and 1")
         _require(self.batch >= 2, "batch", self.batch, "at least 2 (batch normalisation)")
         _require(self.learning_rate > 0, "learning-rate", self.learning_rate, "above 0")
         _require(0 < self.temperature < math.inf, "temperature", self.temperature, "above 0")
@@ -106,7 +119,7 @@ class TrainConfig:
             idle |= _CRAFT_FIELDS | {"craft_precision"}
         idle |= _IDLE_IN[self.crafting]
         if not self.row.adversarial or self.row.objective == "trades":
-            idle |= {"mix"}
+            idle |= {"mix", "halves"}
         for objective, own in _OBJECTIVE_FIELDS.items():
             if self.row.objective != objective:
                 idle |= own
@@ -114,6 +127,9 @@ class TrainConfig:
             idle |= {"warm_up", "units"}
         if not self.row.smooth_labels:
             idle |= {"label_smoothing"}
+        idle |= {"prior"} if self.row.teacher else {"views"}
+        if not self.augment:
+            idle |= {"distort"}
         kept = {name: value for name, value in self.to_dict().items() if name not in idle}
         return {**kept, "epochs": self.stage_epochs, "start_epochs": 0 if self.is_start else self.start_epochs}
 
@@ -146,7 +162,7 @@ class TrainConfig:
         return replace(self, defense="none") if self.start_epochs > 0 and not self.is_start else None
 
 
-_CRAFT_FIELDS = {"crafting", "eps", "alpha", "steps", "smooth_steps", "noise", "kernels"}
+_CRAFT_FIELDS = {"crafting", "eps", "alpha", "steps", "smooth_steps", "noise", "kernels", "halves"}
 _IDLE_IN = {"sap": {"noise"}, "single-step": {"alpha", "steps", "smooth_steps"}}
 _OBJECTIVE_FIELDS = {
     "jacobian": {"jacobian_weight"},
@@ -154,8 +170,11 @@ _OBJECTIVE_FIELDS = {
     "trades": {"trades_beta"},
 }
 _REGULARIZED = ("jacobian", "noise-to-signal")
+ADDED = ("distort", "views", "averaging", "prior", "halves")
+"""Options that older runs do not record: their defaults are what those did."""
 _NOT_NEGATIVE = (
     "start_epochs",
+    "averaging",
     "weight_decay",
     "eps",
     "alpha",
@@ -171,6 +190,18 @@ _NOT_NEGATIVE = (
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"precision": "auto"},
+    "full": {
+        "epochs": 40,
+        "start_epochs": 30,
+        "eps": 30.0,
+        "distort": True,
+        "averaging": 1.0,
+        "prior": 0.5,
+        "halves": "apart",
+        "views": True,
+        "precision": "auto",
+        "craft_precision": "auto",
+    },
     "lite": {
         "epochs": 10,
         "start_epochs": 100,

@@ -6,23 +6,28 @@ _TRAINING_PASS = 3
 _INPUT_GRADIENT = 2
 
 
-def forward_units(config: TrainConfig, *, classes: int = 4) -> int:
-    """Units of this stage alone, over all its epochs."""
+def forward_units(config: TrainConfig, *, classes: int = 4) -> float:
+    """Units of this stage alone, over all its epochs; a whole number but for an odd number of steps on half a batch."""
     regularized = max(0, config.stage_epochs - config.warm_up) * _regularizer(config, classes)
     return config.stage_epochs * _epoch(config) + regularized
 
 
-def gradient_steps(config: TrainConfig) -> int:
-    """Input gradients that the crafting of one batch takes."""
+def gradient_steps(config: TrainConfig) -> float:
+    """Input gradients that crafting takes for each record of a batch; with `halves` apart only one half is attacked."""
     if not config.crafts:
         return 0
-    return 1 if config.crafting == "single-step" else config.steps + config.smooth_steps
+    steps = 1 if config.crafting == "single-step" else config.steps + config.smooth_steps
+    return steps / 2 if _is_apart(config) else steps
 
 
-def _epoch(config: TrainConfig) -> int:
-    passes = _TRAINING_PASS * (2 if config.crafts else 1)
-    reference = 1 if config.row.objective == "trades" else 0
+def _epoch(config: TrainConfig) -> float:
+    passes = _TRAINING_PASS * (2 if config.crafts and not _is_apart(config) else 1)
+    reference = (config.row.objective == "trades") + (config.views and config.row.teacher is not None)
     return passes + reference + _INPUT_GRADIENT * gradient_steps(config)
+
+
+def _is_apart(config: TrainConfig) -> bool:
+    return config.halves == "apart" and config.row.objective == "cross-entropy"
 
 
 def _regularizer(config: TrainConfig, classes: int) -> int:

@@ -46,9 +46,12 @@ def mixed_cross_entropy(
     loss_of = partial(cross_entropy, temperature=config.temperature)
     if not config.crafts:
         return mean(loss_of(_logits(config, model, batch.ecg), batch.target))
-    attacked = craft(config, model, batch.ecg, batch.target, batch.mask, draws)
-    clean, adversarial = _both(config, model, batch.ecg, attacked)
-    return (1 - config.mix) * mean(loss_of(clean, batch.target)) + config.mix * mean(loss_of(adversarial, batch.target))
+    first, second = (batch, batch) if config.halves == "same" else _halves(batch)
+    attacked = craft(config, model, second.ecg, second.target, second.mask, draws)
+    clean, adversarial = _both(config, model, first.ecg, attacked)
+    return (1 - config.mix) * mean(loss_of(clean, first.target)) + config.mix * mean(
+        loss_of(adversarial, second.target)
+    )
 
 
 def jacobian(config: TrainConfig, model: nn.Module, batch: Batch, regularized: bool, draws: torch.Generator) -> Tensor:
@@ -98,5 +101,11 @@ def _logits(config: TrainConfig, model: nn.Module, ecg: Tensor) -> Tensor:
 
 def _both(config: TrainConfig, model: nn.Module, ecg: Tensor, attacked: Tensor) -> tuple[Tensor, Tensor]:
     # One forward for both halves: one set of batch statistics, the mixture that is used at test.
-    clean, adversarial = _logits(config, model, torch.cat([ecg, attacked])).chunk(2)
+    clean, adversarial = _logits(config, model, torch.cat([ecg, attacked])).split([len(ecg), len(attacked)])
     return clean, adversarial
+
+
+def _halves(batch: Batch) -> tuple[Batch, Batch]:
+    middle = len(batch.ecg) // 2
+    parts = [tensor.tensor_split([middle]) for tensor in (batch.ecg, batch.mask, batch.target)]
+    return Batch(*(part[0] for part in parts)), Batch(*(part[1] for part in parts))

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.defenses import checkpoint
-from edgeguard.defenses.config import TrainConfig
+from edgeguard.defenses.config import ADDED, TrainConfig
 from edgeguard.errors import InputError
 from edgeguard.models.run import CONFIG, METRICS, is_finished, is_run
 from edgeguard.runtime.files import read_json
 
 
 def settings_of(config: dict[str, Any]) -> TrainConfig:
-    """The settings that a run's config records; KeyError where one is missing."""
-    return TrainConfig(**{f.name: config["options"][f.name] for f in fields(TrainConfig)})
+    """The settings that a run's config records; KeyError where one is missing that every run has."""
+    options = config["options"]
+    return TrainConfig(
+        **{f.name: options[f.name] for f in fields(TrainConfig) if f.name in options or f.name not in ADDED}
+    )
 
 
 def identity(config: Any, *, precision: bool = True) -> str:

@@ -94,6 +94,7 @@ def train(job: Job) -> Path:
         device=job.device,
         judge=job.judge,
         soft_labels=soft_labels,
+        teacher=teacher.model if teacher else None,
         initial=start.model.state_dict() if start else None,
         deadline=deadline,
         title=f"{job.config.defense} {job.config.arch}",

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,15 @@ from tqdm import tqdm
 
 from edgeguard.attacks.gradient import eval_mode
 from edgeguard.defenses import checkpoint, distributed
-from edgeguard.defenses.batches import Records, draw_epoch, epoch_order, steps_per_epoch
+from edgeguard.defenses.averaging import averaged
+from edgeguard.defenses.batches import Records
 from edgeguard.defenses.config import TrainConfig
 from edgeguard.defenses.crafting import backed_off
+from edgeguard.defenses.distortions import Distorter
+from edgeguard.defenses.feed import DROPOUT, Feed, labelling, stream
 from edgeguard.defenses.objectives import OBJECTIVES, Batch
 from edgeguard.defenses.precision import multiplying_in
+from edgeguard.defenses.prior import restore_prior
 from edgeguard.defenses.watchdog import alarm, watchdog
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split, oversample
@@ -31,8 +35,9 @@ from edgeguard.models.registry import build
 Judge = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 """(labels [N], predicted [N]) to scores such as {"accuracy": .85, "f1": .78}."""
 
+Stateful = nn.Module | torch.optim.Optimizer
+
 _INITIAL_SHARE, _WARM_UP = 1 / 25, 0.3
-_CRAFTING, _DROPOUT = 0, 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ def fit(
     device: torch.device,
     judge: Judge,
     soft_labels: Tensor | None = None,
+    teacher: nn.Module | None = None,
     initial: dict[str, Tensor] | None = None,
     deadline: float | None = None,
     title: str = "",
@@ -65,6 +71,7 @@ def fit(
         run: folder for checkpoints, one an epoch.
         judge: scores the validation part after every epoch.
         soft_labels: float32 [N, C], a row a record of the data set; None trains on hard labels.
+        teacher: the network that gave the soft labels; with `views` it labels every augmented record anew.
         initial: weights to start from; None draws them from the seed.
         deadline: moment of `time.monotonic` at which training stops, in the middle of an epoch if need be.
         title: of the progress bar.
@@ -76,31 +83,41 @@ def fit(
     if initial is not None:
         model.load_state_dict(initial)
     optimizer = _optimizer(config, model)
-    stage = _Stage(
+    feed = Feed(
         config,
         records,
         _targets(config, records, len(dataset.classes), soft_labels),
         oversample(dataset, split.train),
         seed,
-        deadline,
+        Distorter(dataset.window, dataset.sampling_rate, device) if config.augment and config.distort else None,
+        labelling(teacher.to(device), config) if config.views and teacher else None,
     )
-    stage.check()
-    log = checkpoint.restore(run, model, optimizer)
+    feed.check()
+    average = averaged(model, round(config.averaging * feed.per_epoch))
+    log = checkpoint.restore(run, model, optimizer, average)
+    kept = average.module if average else model
     step = distributed.replicated(_Step(model))
     guard = watchdog(config, records, dataset.labels, split.validation)
     alarms: list[str] = []
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        _bar(stage, title, epochs=len(log)) as bar,
+        _bar(feed, title, epochs=len(log)) as bar,
     ):
+
+        def after_step() -> bool:
+            if average:
+                average.update_parameters(model)
+            bar.update()
+            return _is_late(deadline)
+
         began = time.perf_counter()
         # Late or not, a stage has a first epoch, if only a step of it: a network that nothing taught is of no use.
-        while len(log) < config.stage_epochs and not (log and stage.is_late):
+        while len(log) < config.stage_epochs and not (log and _is_late(deadline)):
             epoch = len(log)
             backed = len(alarms) + (log[-1].get("backed_off", 0) if log else 0)
             settings = backed_off(config, backed)
-            before = _snapshot(model, optimizer) if guard else None
-            loss, part = _epoch(stage, settings, step, optimizer, epoch, bar)
+            before = _snapshot(model, optimizer, average) if guard else None
+            loss, part = _epoch(feed, settings, step, optimizer, epoch, after_step)
             if not math.isfinite(loss):
                 raise InputError(f"{run}: the loss is not finite in epoch {epoch + 1}; lower --learning-rate")
             entry: dict[str, Any] = {"epoch": epoch + 1, "loss": round(loss, 6)}
@@ -111,77 +128,31 @@ def fit(
                 reason = alarm(log[-1]["watchdog"] if log else None, seen)
                 if reason and settings.crafting == "single-step":
                     alarms.append(reason)
-                    _rewind(model, optimizer, before)
+                    _rewind((model, optimizer, average), before)
                     if distributed.is_main():
                         bar.write(f"{title}: epoch {epoch + 1} is taken back, crafting made gentler: {reason}")
-                    bar.update(stage.per_epoch * epoch - bar.n)
+                    bar.update(feed.per_epoch * epoch - bar.n)
                     continue
                 entry |= {"watchdog": seen, "backed_off": backed, "alarms": alarms}
                 alarms = []
             entry["validation"] = distributed.from_main(
-                lambda: judge(dataset.labels[split.validation], predict(model, records, split.validation))
+                lambda: judge(dataset.labels[split.validation], predict(kept, records, split.validation))
             )
             entry["seconds"] = round(time.perf_counter() - began, 3)
             began = time.perf_counter()
             log.append(entry)
-            distributed.from_main(partial(checkpoint.save, run, model, optimizer, log))
+            distributed.from_main(partial(checkpoint.save, run, model, optimizer, log, average))
             bar.set_postfix_str(
                 "epoch {epoch}, validation accuracy {accuracy:.3f} f1 {f1:.3f}".format(**entry, **entry["validation"])
             )
-    return Fitted(model.eval(), log)
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """What stays the same from epoch to epoch."""
-
-    config: TrainConfig
-    records: Records
-    targets: Tensor
-    items: np.ndarray
-    seed: int
-    deadline: float | None
-
-    @property
-    def per_epoch(self) -> int:
-        return steps_per_epoch(len(self.items), self.config.batch, least=distributed.least_batch())
-
-    @property
-    def total(self) -> int:
-        return self.per_epoch * self.config.stage_epochs
-
-    @property
-    def is_late(self) -> bool:
-        """The first process's clock decides for all."""
-        return self.deadline is not None and distributed.from_main(partial(_has_passed, self.deadline))
-
-    def check(self) -> None:
-        """InputError where a whole batch has too few records for the processes to share."""
-        smallest, needed = min(self.config.batch, len(self.items)), distributed.least_batch()
-        if distributed.world_size() > 1 and smallest < needed:
-            raise InputError(
-                f"--batch {self.config.batch}: {distributed.world_size()} processes need {needed} records in a batch, "
-                f"not {smallest}; start fewer processes"
-            )
-
-    def batches(self, epoch: int) -> Iterator[tuple[Batch, torch.Generator]]:
-        """This process's share of every batch of the epoch, and the draws of its crafting.
-
-        All that is random follows seed, epoch and step: order and augmentation are drawn before the first batch.
-        """
-        order = list(epoch_order(self.items, self.config.batch, self.seed, epoch, least=distributed.least_batch()))
-        drawn = draw_epoch(
-            self.records, np.concatenate(order), augment=self.config.augment, seed=self.seed, epoch=epoch
+    if config.prior > 0 and soft_labels is None and log:
+        restore_prior(
+            kept, dataset.labels, feed.items, split.train, classes=len(dataset.classes), strength=config.prior
         )
-        device, window = self.records.device, self.records.window
-        draws = torch.Generator(device)
-        for step, (rows, shift, gain) in enumerate(drawn.batches(self.config.batch)):
-            own = distributed.share(len(rows))
-            draws.manual_seed(_seed(self.seed, epoch, _CRAFTING, step))
-            # The records before this process's have their draws too, so that a record's do not depend on the sharing.
-            torch.rand(own.start * window, generator=draws, device=device)
-            ecg, mask, _ = self.records.take(rows[own], shift[own], gain[own])
-            yield Batch(ecg, mask, self.targets[rows[own].to(device, non_blocking=True)]), draws
+        log[-1]["validation"] = distributed.from_main(
+            lambda: judge(dataset.labels[split.validation], predict(kept, records, split.validation))
+        )
+    return Fitted(kept.eval(), log)
 
 
 class _Step(nn.Module):
@@ -196,15 +167,20 @@ class _Step(nn.Module):
 
 
 def _epoch(
-    stage: _Stage, settings: TrainConfig, step: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, bar: Any
+    feed: Feed,
+    settings: TrainConfig,
+    step: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    epoch: int,
+    after_step: Callable[[], bool],
 ) -> tuple[float, float]:
-    """One pass over the items, or less where the deadline cuts it short; the mean loss, and the part that was done."""
-    torch.manual_seed(_seed(stage.seed, epoch, _DROPOUT, distributed.rank()))
-    running, steps = torch.zeros((), device=stage.records.device), 0
+    """One pass over the items, or less where `after_step` ends it; the mean loss, and the part that was done."""
+    torch.manual_seed(stream(feed.seed, epoch, DROPOUT, distributed.rank()))
+    running, steps = torch.zeros((), device=feed.records.device), 0
     step.train()
-    for batch, draws in stage.batches(epoch):
+    for batch, draws in feed.batches(epoch):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings, epoch * stage.per_epoch + steps, stage.total)
+            group["lr"] = learning_rate(settings, epoch * feed.per_epoch + steps, feed.total)
         loss = step(settings, batch, epoch >= settings.warm_up, draws)
         optimizer.zero_grad(set_to_none=True)
         with multiplying_in(settings.precision):
@@ -212,10 +188,9 @@ def _epoch(
         optimizer.step()
         running += loss.detach()
         steps += 1
-        bar.update()
-        if stage.is_late:
+        if after_step():
             break
-    return running.item() / steps, steps / stage.per_epoch
+    return running.item() / steps, steps / feed.per_epoch
 
 
 def student_seed(seed: int) -> int:
@@ -223,7 +198,7 @@ def student_seed(seed: int) -> int:
 
     A student starts afresh (Papernot et al. 2016); with its teacher's seed it would start where the teacher did.
     """
-    return _seed(seed, 1)
+    return stream(seed, 1)
 
 
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:
@@ -260,13 +235,13 @@ def _targets(config: TrainConfig, records: Records, classes: int, soft_labels: T
     return (1 - config.label_smoothing) * certain + config.label_smoothing / classes
 
 
-def _snapshot(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
-    return copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+def _snapshot(*parts: Stateful | None) -> list[dict[str, Any]]:
+    return copy.deepcopy([part.state_dict() for part in parts if part is not None])
 
 
-def _rewind(model: nn.Module, optimizer: torch.optim.Optimizer, before: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    model.load_state_dict(before[0])
-    optimizer.load_state_dict(before[1])
+def _rewind(parts: Sequence[Stateful | None], before: list[dict[str, Any]]) -> None:
+    for part, state in zip((part for part in parts if part is not None), before, strict=True):
+        part.load_state_dict(state)
 
 
 def _optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -274,15 +249,16 @@ def _optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     return kind(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
-def _bar(stage: _Stage, title: str, *, epochs: int) -> Any:
+def _bar(feed: Feed, title: str, *, epochs: int) -> Any:
     """Progress in steps, the first process's, with so many epochs behind it."""
-    done, silent = stage.per_epoch * epochs, not distributed.is_main()
-    return tqdm(total=stage.total, initial=done, desc=title, unit="step", dynamic_ncols=True, disable=silent)
+    done, silent = feed.per_epoch * epochs, not distributed.is_main()
+    return tqdm(total=feed.total, initial=done, desc=title, unit="step", dynamic_ncols=True, disable=silent)
+
+
+def _is_late(deadline: float | None) -> bool:
+    """The first process's clock decides for all."""
+    return deadline is not None and distributed.from_main(partial(_has_passed, deadline))
 
 
 def _has_passed(deadline: float) -> bool:
     return time.monotonic() > deadline
-
-
-def _seed(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1)[0])

@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -143,6 +144,9 @@ def test_what_comes_before_a_run_has_its_settings_and_needs_nothing_more(options
         ("label_smoothing", 1, "--label-smoothing 1.0: between 0 and 1"),
         ("label_smoothing", -0.1, "--label-smoothing -0.1: between 0 and 1"),
         ("trades_beta", -6, "--trades-beta -6.0: at least 0"),
+        ("halves", "both", "--halves both: one of same, apart"),
+        ("prior", 1.5, "--prior 1.5: between 0 and 1"),
+        ("averaging", -1, "--averaging -1.0: at least 0"),
         ("seed", -1, "--seed -1"),
         ("seed", 2**64, "--seed"),
         ("kernels", "nest", "--kernels nest: one of nest25, zip5"),
@@ -152,7 +156,7 @@ def test_what_comes_before_a_run_has_its_settings_and_needs_nothing_more(options
         ("schedule", "linear", "--schedule linear: one of constant, one-cycle"),
         ("precision", "float16", "--precision float16: one of float32, bf16"),
         ("craft_precision", "tf32", "--craft-precision tf32: one of float32, bf16"),
-        ("preset", "slow", "--preset slow: one of fast, lite, paper"),
+        ("preset", "slow", "--preset slow: one of fast, full, lite, paper"),
         ("defense", "trust", "--defense trust: unknown"),
         ("augment", "yes", "augment = 'yes': true or false needed"),
         ("arch", 3, "arch = 3: text needed"),
@@ -260,6 +264,35 @@ def test_a_setting_of_the_other_attack_decides_nothing(crafting: str, name: str)
 def test_what_every_defence_reads_decides_every_run(defense: str, change: dict[str, Any]):
     base = TrainConfig(defense=defense)
     assert TrainConfig(**{**base.to_dict(), **change}).deciding() != base.deciding()
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+@pytest.mark.parametrize(
+    ("change", "augment", "read"),
+    [
+        ({"averaging": 2.0}, True, lambda base: True),
+        ({"distort": True}, True, lambda base: True),
+        ({"distort": True}, False, lambda base: False),
+        ({"prior": 0.5}, True, lambda base: base.row.teacher is None),
+        ({"views": True}, True, lambda base: base.row.teacher is not None),
+        ({"halves": "apart"}, True, lambda base: base.crafts and base.row.objective == "cross-entropy"),
+    ],
+)
+def test_a_later_option_decides_where_it_is_read(
+    defense: str, change: dict[str, Any], augment: bool, read: Callable[[TrainConfig], bool]
+):
+    base = TrainConfig(defense=defense, augment=augment)
+    changed = TrainConfig(**{**base.to_dict(), **change})
+    assert (changed.deciding() != base.deciding()) is read(base)
+
+
+def test_the_full_preset_changes_the_schedule_and_the_records_not_the_attack():
+    """Single steps as in `fast`; and what a network starts from is `none` of the same preset."""
+    fast, full = make_config(preset="fast"), make_config(preset="full")
+    assert all(getattr(full, name) == getattr(fast, name) for name in ("crafting", "noise", "kernels", "mix", "batch"))
+    assert full.distort and full.views and full.halves == "apart" and full.epochs > fast.epochs
+    start = full.start()
+    assert start is not None and start.deciding() == make_config(preset="full", defense="none").deciding()
 
 
 def test_a_start_is_the_same_for_every_defence_and_length_of_fine_tuning():

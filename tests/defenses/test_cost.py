@@ -94,6 +94,22 @@ def test_every_epoch_has_its_price_that_of_a_warm_up_and_that_after(
     assert units(epochs=epochs, warm_up=warm_up) == warm * within + (stage - warm) * after
 
 
+@pytest.mark.parametrize(("crafting", "steps"), [("single-step", 1), ("sap", 4)])
+def test_halves_apart_attack_and_train_half_as_much(crafting: str, steps: int):
+    """A record is either clean or attacked; a teacher that looks at every view costs a forward."""
+    options = dict(defense="at", crafting=crafting, steps=2, smooth_steps=2, epochs=6)
+    same, apart = (make_config(**options, halves=halves) for halves in ("same", "apart"))
+    assert forward_units(same) == 6 * (6 + 2 * steps) and forward_units(apart) == 6 * (3 + steps)
+    assert gradient_steps(apart) == steps / 2
+    student = make_config(**{**options, "defense": "adt"}, halves="apart", views=True)
+    assert forward_units(student) == 6 * (3 + steps + 1)
+    for defense in ("trades", "none"):
+        cost = [
+            forward_units(make_config(**{**options, "defense": defense}, halves=halves)) for halves in ("same", "apart")
+        ]
+        assert cost[0] == cost[1]
+
+
 class Meter:
     """Counts the records that pass forwards, and those that an input gradient is taken of, while a network trains."""
 
@@ -117,7 +133,7 @@ class Meter:
         self.forwards += len(inputs[0])
 
 
-@pytest.mark.parametrize("crafting", ["sap", "single-step"])
+@pytest.mark.parametrize(("crafting", "halves"), [("sap", "same"), ("single-step", "same"), ("single-step", "apart")])
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_a_training_runs_as_many_forwards_and_gradients_as_it_is_charged(
     config: Callable[..., TrainConfig],
@@ -126,9 +142,12 @@ def test_a_training_runs_as_many_forwards_and_gradients_as_it_is_charged(
     monkeypatch: pytest.MonkeyPatch,
     defense: str,
     crafting: str,
+    halves: str,
 ):
     """units = forwards + input gradients + 2 for each record's full backward, counted on the run itself."""
-    settings = config(defense=defense, crafting=crafting, epochs=1, warm_up=0, batch=16, arch="tiny_networks:plain")
+    settings = config(
+        defense=defense, crafting=crafting, epochs=1, warm_up=0, batch=16, arch="tiny_networks:plain", halves=halves
+    )
     parts = split(dataset, seed=0)
     monkeypatch.setattr("edgeguard.defenses.trainer.watchdog", lambda *_: None)
     monkeypatch.setattr("edgeguard.defenses.trainer.predict", lambda model, records, index: dataset.labels[index])
@@ -144,9 +163,10 @@ def test_a_training_runs_as_many_forwards_and_gradients_as_it_is_charged(
         soft_labels=soft,
     )
     items = len(oversample(dataset, parts.train))
-    assert items % 16 != 1
+    assert items % 16 != 1 and items % 2 == 0
     epochs = settings.stage_epochs
-    trained = (2 if settings.crafts else 1) * items
+    both = settings.crafts and (halves == "same" or defense == "trades")
+    trained = (2 if both else 1) * items
     # Of a regulariser's double backward only the forward and the input gradients can be counted here.
     doubled = {"jr": 2 * (1 + 4), "nsr": 2 * (1 + 1)}.get(defense, 0) * items
     assert meter.gradients == epochs * items * (gradient_steps(settings) + {"jr": 4, "nsr": 1}.get(defense, 0))

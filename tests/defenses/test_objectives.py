@@ -82,6 +82,23 @@ def test_the_mixed_loss_is_equation_6(dataset: Dataset, crafting: str, mix: floa
     assert value.dtype == torch.float32 and value.requires_grad
 
 
+@pytest.mark.parametrize("count", [2, 7, 8])
+@given(mix=st.floats(0.05, 1), soft=st.booleans())
+@settings(max_examples=8, deadline=None)
+def test_halves_apart_are_other_records(dataset: Dataset, count: int, mix: float, soft: bool):
+    """Equation 6 on other records: the first half of the batch clean, the second attacked, one forward of both."""
+    config = TrainConfig(defense="at", mix=mix, halves="apart", eps=10.0)
+    model, batch = network(dataset), make_batch(dataset, soft=soft)
+    batch = Batch(batch.ecg[:count], batch.mask[:count], batch.target[:count])
+    half = count // 2
+    attacked = craft(config, model, batch.ecg[half:], batch.target[half:], batch.mask[half:], draws())
+    logits, target = forward(model, torch.cat([batch.ecg[:half], attacked])), rows_of(batch.target)
+    clean = mean_cross_entropy(logits[:half], target[:half], 1.0)
+    adversarial = mean_cross_entropy(logits[half:], target[half:], 1.0)
+    value = mixed_cross_entropy(config, model, batch, True, draws())
+    assert value.item() == pytest.approx(mix * adversarial + (1 - mix) * clean, **CLOSE)
+
+
 @pytest.mark.parametrize("options", [{"defense": "none"}, {"defense": "at", "mix": 0.0}, {"defense": "dd"}])
 def test_without_crafting_it_is_cross_entropy_alone(
     config: MakeConfig, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]

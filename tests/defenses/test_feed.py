@@ -1,0 +1,54 @@
+"""What a stage is fed with, beside order and augmentation, which `test_batches` looks at."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from edgeguard.defenses.batches import Records
+from edgeguard.defenses.config import TrainConfig
+from edgeguard.defenses.distortions import Distorter
+from edgeguard.defenses.feed import Feed, labelling
+from edgeguard.ecg.dataset import Dataset
+from edgeguard.models.registry import build
+
+MakeConfig = Callable[..., TrainConfig]
+CPU = torch.device("cpu")
+
+
+def feed(config: TrainConfig, dataset: Dataset, **parts: object) -> Feed:
+    records = Records(dataset, CPU)
+    return Feed(config, records, records.labels, np.arange(len(dataset)), 0, **parts)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_a_teacher_labels_the_record_that_the_student_sees(config: MakeConfig, dataset: Dataset, temperature: float):
+    """Against its own forward on the batch, in eval mode; its statistics and its mode stay as they were."""
+    settings = config(defense="adt", views=True, temperature=temperature)
+    teacher = build("tiny_networks:dropout", window=dataset.window, seed=5)
+    for _ in range(3):
+        teacher.train()(torch.randn(8, 1, dataset.window) * 200)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    distorter = Distorter(dataset.window, dataset.sampling_rate, CPU)
+    seen = []
+    for batch, _ in feed(settings, dataset, distorter=distorter, teacher=labelling(teacher, settings)).batches(0):
+        expected = torch.softmax(teacher.eval()(batch.ecg) / temperature, 1)
+        torch.testing.assert_close(batch.target, expected.detach(), rtol=1e-4, atol=1e-5)
+        assert not batch.target.requires_grad
+        seen.append(batch.target)
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+    assert torch.cat(seen).std(0).min() > 0
+
+
+def test_distortions_follow_seed_and_epoch_and_keep_the_order(config: MakeConfig, dataset: Dataset):
+    settings = config(distort=True)
+    plain, distorted = (
+        feed(settings, dataset, distorter=distorter)
+        for distorter in (None, Distorter(dataset.window, dataset.sampling_rate, CPU))
+    )
+    first, again, later = ([batch for batch, _ in distorted.batches(epoch)] for epoch in (4, 4, 5))
+    for one, same, other, undistorted in zip(first, again, later, (b for b, _ in plain.batches(4)), strict=True):
+        assert torch.equal(one.ecg, same.ecg) and not torch.equal(one.ecg, other.ecg)
+        assert torch.equal(one.target, undistorted.target) and not torch.equal(one.ecg, undistorted.ecg)
+        assert torch.equal(one.ecg * one.mask, one.ecg)

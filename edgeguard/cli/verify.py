@@ -79,7 +79,7 @@ def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     return int(not found.holds)
 
 
-def _named(files: tuple[Path, ...], kind: str) -> dict[str, Path | None]:
+def _named(files: tuple[Path, ...], kind: str) -> dict[str, Any]:
     """The arguments by what they are: the file, and before it witnesses or a certificate."""
     if kind == ".json":
         if len(files) != 2:

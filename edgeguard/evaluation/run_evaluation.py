@@ -120,7 +120,7 @@ def evaluate_model(
     )
     if window is None and isinstance(model, nn.Module):
         window = _window(data, ecg)
-    facts = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
+    facts: dict[str, Any] = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
     crafting: dict[str, Any] = dict(profile=profile, gradients=gradients, compared=compare is not None)
     contenders = [open_contender(model, source, chosen, **crafting, threads=threads, **facts)]
     if compare is not None:

@@ -130,8 +130,8 @@ def playlist(
         if value is not None and record is None:
             raise InputError(f"{option}: of which recording? add --record")
     if ecg is not None:
-        played = Record("array", np.asarray(ecg, np.float32), rate or model.sampling_rate)
-        return Playlist(iter([played]), f"{len(ecg)} samples of an array", len(ecg) / played.sampling_rate)
+        array = Record("array", np.asarray(ecg, np.float32), rate or model.sampling_rate)
+        return Playlist(iter([array]), f"{len(ecg)} samples of an array", len(ecg) / array.sampling_rate)
     if record == "-":
         if rate is None:
             raise InputError("--record -: raw samples do not say their sampling rate; add --rate HZ")

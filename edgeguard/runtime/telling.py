@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-Say = Callable[[str], object]
+Say = Callable[[str], None]
 """Takes one line for people."""
 
 log: Say = logging.getLogger("edgeguard").info

@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
+from schema_keys import undeclared
 
 from edgeguard.cli import main, output
 from edgeguard.ecg.cinc_writer import write_cinc
@@ -36,12 +37,14 @@ def edgeguard() -> Iterator[Call]:
 
 @pytest.fixture(scope="session", autouse=True)
 def valid_output() -> Iterator[None]:
-    """Whatever any command of these tests prints with --json is valid against its schema, and has one."""
+    """Whatever any command of these tests prints with --json has a schema, is valid by it, and has no key beside it."""
     plain = output.to_json
 
     def checked(value: Any) -> Any:
         made = plain(value)
-        Draft202012Validator(load_schema(made["schema"])).validate(made)
+        schema = load_schema(made["schema"])
+        Draft202012Validator(schema).validate(made)
+        assert list(undeclared(made, schema, schema)) == [], "describe the key in edgeguard/schemas"
         return made
 
     with pytest.MonkeyPatch.context() as patch:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import split_from
 from edgeguard.errors import InputError
 from edgeguard.evaluation.masking_check import Check
-from edgeguard.evaluation.result import EvaluationResult
+from edgeguard.evaluation.portfolio import Attack as PortfolioAttack
+from edgeguard.evaluation.result import AttackScores, Comparison, EvaluationResult
 from edgeguard.evaluation.run_evaluation import evaluate_model
+from edgeguard.evaluation.survival import Survival
 
 MakeRun = Callable[..., Any]
 WriteFile = Callable[..., Path]
@@ -104,6 +106,13 @@ def test_the_object_and_its_json_are_the_same(make_run: MakeRun, dataset: Datase
     assert result.compare.holds == (result.compare.verdict == "survives")
     assert result.hunt is not None and Path(result.hunt.witnesses).is_file()
     assert "compare" not in evaluate_model(run.path, data=dataset, **QUICK).to_json()
+
+
+def test_nothing_of_a_comparison_is_lost_on_the_way() -> None:
+    assert {field.name for field in fields(Survival)} <= {field.name for field in fields(Comparison)}
+    assert {field.name for field in fields(PortfolioAttack)} - {"eps", "alpha", "mask_at", "best"} <= {
+        field.name for field in fields(AttackScores)
+    }
 
 
 def _only_nan_differs(value: Any, result: EvaluationResult) -> bool:

@@ -5,6 +5,9 @@ import math
 from edgeguard.evaluation.audit.result import Check, Rate
 from edgeguard.evaluation.audit.verdict import decide
 
+_Z = 1.96
+"""Of 95 %."""
+
 
 def rate_check(name: str, section: str, rate: Rate, bar: float | None, *, sense: str, what: str) -> Check:
     """A rate that may not lie below its bar (`least`) or above it (`most`); without a bar it is stated only.
@@ -27,15 +30,19 @@ def rate_check(name: str, section: str, rate: Rate, bar: float | None, *, sense:
 
 
 def records_to_decide(rate: Rate, bar: float) -> int | None:
-    """Records at which the interval would leave the bar aside, were the figure the same: its width falls with sqrt(n).
+    """Records at which the interval would leave the bar aside, were the figure the same; None where it lies on the bar.
 
-    None where the figure lies on the bar itself.
+    The larger of two reckonings: that the interval's width falls with the root of n, and that of a share Wilson's
+    interval ends where the score test does, |p - bar| = z sqrt(bar (1 - bar) / n), which at the ends of the scale is
+    more.
     """
     distance = abs(rate.value - bar)
     reach = rate.value - rate.low if rate.value > bar else rate.high - rate.value
     if distance == 0 or not math.isfinite(reach):
         return None
-    return max(math.ceil(rate.n * (reach / distance) ** 2), rate.n + 1)
+    by_width = rate.n * (reach / distance) ** 2
+    by_score = _Z**2 * bar * (1 - bar) / distance**2 if 0 < bar < 1 else 0.0
+    return max(math.ceil(by_width), math.ceil(by_score), rate.n + 1)
 
 
 def needed_text(needed: int | None) -> str:

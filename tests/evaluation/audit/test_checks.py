@@ -1,5 +1,7 @@
 """Figures against bars, and the verdict that follows from them."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,19 +52,25 @@ def test_without_a_bar_a_figure_is_stated() -> None:
     assert (nothing.holds, nothing.figure, nothing.bar) == (None, None, 0.5)
 
 
-@given(right=st.integers(5, 95), bar=st.floats(0.05, 0.95))
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """The interval of a share of n, of a whole number of records or not (Wilson 1927)."""
+    z = 1.959964
+    middle, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
+@given(right=st.integers(1, 99), bar=st.floats(0.02, 0.98))
 def test_with_the_records_that_it_needs_a_share_is_decided(right: int, bar: float) -> None:
-    """Wilson's interval narrows a little faster or slower than the root of n: within a third at these shares."""
     found = Rate(**rate(right, 100))
-    if not found.low < bar < found.high or abs(found.value - bar) < 0.01:
+    if not found.low < bar < found.high or abs(found.value - bar) < 0.001:
         return
     needed = records_to_decide(found, bar)
     assert needed is not None and needed > 100
-    n = round(1.34 * needed)
-    more = rate(round(found.value * n), n)
-    assert bar < more["low"] or bar > more["high"]
+    low, high = wilson(found.value, needed)
+    assert bar <= low or bar >= high
 
 
 def test_a_figure_on_its_bar_is_never_decided() -> None:
     assert records_to_decide(Rate(0.5, 0.4, 0.6, 96), 0.5) is None
-    assert records_to_decide(Rate(0.5, 0.4, 0.6, 96), 0.45) == 384
+    assert records_to_decide(Rate(0.5, 0.4, 0.6, 96), 0.45) == 384, "twice as near, four times as many"
+    assert records_to_decide(Rate(0.9, 0.8, 0.95, 50), 0.92) == 707, "1.96^2 0.92 0.08 / 0.02^2 = 706.9, by width 313"

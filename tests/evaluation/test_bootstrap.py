@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from edgeguard.evaluation.bca import Bca
 from edgeguard.evaluation.bootstrap import (
@@ -115,7 +116,7 @@ def test_seeds_alone_give_students_interval() -> None:
 
 
 def test_what_differs_from_seed_to_seed_is_not_counted_twice() -> None:
-    """Records that move each seed alike add to Student's interval; those that move each seed by itself are in it."""
+    """Records that move every seed alike add to Student's interval; what moves each seed by itself is in it already."""
     seeds = [0.80, 0.86, 0.90]
     half = 4.302653 * np.std(seeds, ddof=1) / math.sqrt(3)
     apart = spread(made(seeds, 0.03))
@@ -124,9 +125,26 @@ def test_what_differs_from_seed_to_seed_is_not_counted_twice() -> None:
     alike = made(seeds)
     moves = 0.05 * np.random.default_rng(0).normal(size=(20_000, 1))
     found = spread(Scores(alike.observed, alike.drawn + moves, alike.left, alike.labels))
-    both = math.hypot(half, 1.959964 * 0.05)
-    assert found.alone == pytest.approx(1) and found.seed_error == pytest.approx(half / 4.302653)
-    assert found.ends() == pytest.approx((np.mean(seeds) - both, np.mean(seeds) + both), abs=0.002)
+    error, share = half / 4.302653, half**2 / (half**2 + (4.302653 * 0.05) ** 2)
+    welch, cochran_cox = student.ppf(0.975, 2 / share**2), 1.959964 * (1 - share) + 4.302653 * share
+    both = (welch + cochran_cox) / 2 * math.hypot(error, 0.05)
+    assert found.alone == pytest.approx(1) and found.seed_error == pytest.approx(error)
+    assert found.ends() == pytest.approx((np.mean(seeds) - both, np.mean(seeds) + both), abs=0.003)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 0.9])
+def test_the_two_parts_together_hold(seeds: int, share: float) -> None:
+    """A known variance 1 - share and one of so few seeds, in 2,000 samples: standard error 0.5 points."""
+    rng, held = np.random.default_rng(0), 0
+    drawn = norm.ppf((np.arange(200) + 0.5) / 200)
+    for error, seen in zip(rng.normal(size=2000), rng.chisquare(seeds - 1, 2000) / (seeds - 1), strict=True):
+        spread_ = Spread(
+            Bca(error, error + math.sqrt(1 - share) * drawn, 0.0, 0.0), 1.0, math.sqrt(share * seen), seeds
+        )
+        low, high = spread_.ends()
+        held += low <= 0 <= high
+    assert held / 2000 == pytest.approx(0.95, abs=0.022)
 
 
 def test_copies_of_one_network_are_one_network() -> None:

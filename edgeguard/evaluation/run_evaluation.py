@@ -121,16 +121,7 @@ def evaluate_model(
     if window is None and isinstance(model, nn.Module):
         window = _window(data, ecg)
     facts: dict[str, Any] = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
-    crafting: dict[str, Any] = dict(profile=profile, gradients=gradients, compared=compare is not None)
-    contenders = [open_contender(model, source, chosen, **crafting, threads=threads, **facts)]
-    if compare is not None:
-        contenders.append(open_contender(compare, source, chosen, **crafting))
-    if gradients is not None and not any(one.crafting.is_file for one in contenders):
-        crafter = contenders[0].crafting.name
-        raise InputError(f"--gradient {','.join(gradients)}: {crafter} is a run and crafts on itself; leave it out")
-    # An unfair comparison is refused here, before the records are read.
-    if compare is not None:
-        share_sources(contenders)
+    contenders = _opened(model, source, compare, chosen, profile, gradients, {"threads": threads, **facts})
     hunters = parties(contenders) if hunt else None
     notes = _notes(contenders, chosen, alpha=alpha, steps=steps)
     for note in notes:
@@ -169,6 +160,28 @@ def evaluate_model(
         save_divergences(found, hunt, classes=dataset.classes, sampling_rate=dataset.sampling_rate)
         report["hunt"] = {**divergence_summary(found), "witnesses": str(hunt)}
     return EvaluationResult.from_json(to_json(report))
+
+
+def _opened(
+    model: Path | nn.Module,
+    source: Path | nn.Module | None,
+    compare: Path | nn.Module | None,
+    attacks: Sequence[Attack],
+    profile: str,
+    gradients: Sequence[str] | None,
+    facts: dict[str, Any],
+) -> list[Contender]:
+    """The model, and what it is compared with; InputError for an unfair comparison, before the records are read."""
+    crafting: dict[str, Any] = dict(profile=profile, gradients=gradients, compared=compare is not None)
+    contenders = [open_contender(model, source, attacks, **crafting, **facts)]
+    if compare is not None:
+        contenders.append(open_contender(compare, source, attacks, **crafting))
+    if gradients is not None and not any(one.crafting.is_file for one in contenders):
+        crafter = contenders[0].crafting.name
+        raise InputError(f"--gradient {','.join(gradients)}: {crafter} is a run and crafts on itself; leave it out")
+    if compare is not None:
+        share_sources(contenders)
+    return contenders
 
 
 def _window(data: Data | None, ecg: Signals | None) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import edgeguard
+from edgeguard.intended_use import NOT_A_MEDICAL_DEVICE
 
 # OpenMP threads spin at every barrier. Where another process holds one of the cores, torch then crawls at a tenth of
 # its speed; a short spin gives the core away instead, at a few per cent where nothing competes.
@@ -67,7 +68,7 @@ def _stop(line: str, code: int) -> None:
     sys.exit(code)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=NOT_A_MEDICAL_DEVICE)
 @click.version_option(edgeguard.__version__, prog_name="edgeguard")
 def main() -> None:
     """Does robustness survive export? Train, quantise, stream and attack single-lead ECG models."""

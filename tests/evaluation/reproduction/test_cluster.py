@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from edgeguard.evaluation.reproduction.store import Store
 from edgeguard.evaluation.reproduction.work import JobError
 
 distributed = pytest.importorskip("distributed")
-HELPERS = str(Path(__file__).parents[2] / "helpers")
+HELPERS = os.pathsep.join([str(Path(__file__).parents[2] / "helpers"), os.environ.get("PYTHONPATH", "")])
+"""Where a process that a test starts finds what jobs name."""
 
 
 def total(value: int, *needs: Job, **rest: Any) -> Job:
@@ -149,6 +151,18 @@ def test_a_running_scheduler_is_used_and_left_running(store: Store, scheduler: s
     assert counted(store) == counted(other) == Counter(paths.keys())
 
 
+def test_two_runs_may_use_a_scheduler_at_once(store: Store, scheduler: str, tmp_path: Path) -> None:
+    """For the same job, each with a store of its own."""
+    other = Store(tmp_path / "other")
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(run_on_cluster, [total(1, sleep=0.5)], each, address=scheduler, progress=False)
+            for each in (store, other)
+        ]
+    assert [len(run.result()) for run in runs] == [1, 1]
+    assert counted(store) == counted(other) == {total(1).key: 1}
+
+
 def test_nothing_to_do_needs_no_cluster(store: Store) -> None:
     paths = run_graph([total(1)], store, progress=False)
     assert run_on_cluster([total(1)], store, address="tcp://127.0.0.1:1", progress=False) == paths
@@ -268,6 +282,11 @@ def test_an_interrupt_ends_the_processes_and_says_nothing(tmp_path: Path, store:
         assert running.poll() is None
         time.sleep(0.05)
     workers = {line["pid"] for line in read_log(log)}
+    for pid in workers:
+        status = Path(f"/proc/{pid}/status")
+        if status.exists():
+            (blocked,) = (line for line in status.read_text().splitlines() if line.startswith("SigBlk"))
+            assert int(blocked.split()[1], 16) >> (signal.SIGINT - 1) & 1
     os.killpg(running.pid, signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == -signal.SIGINT

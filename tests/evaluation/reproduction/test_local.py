@@ -27,7 +27,8 @@ from edgeguard.evaluation.reproduction.local import run_graph
 from edgeguard.evaluation.reproduction.store import Store
 from edgeguard.evaluation.reproduction.work import JobError, complete
 
-HELPERS = str(Path(__file__).parents[2] / "helpers")
+HELPERS = os.pathsep.join([str(Path(__file__).parents[2] / "helpers"), os.environ.get("PYTHONPATH", "")])
+"""Where a process that a test starts finds what jobs name."""
 
 
 def total(value: int, *needs: Job, **hints: object) -> Job:

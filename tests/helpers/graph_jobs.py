@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ Values = dict[str, Any]
 def total(arguments: Values, hints: Values, inputs: list[Path], out: Path) -> None:
     """Writes `value` plus twice the sum of the inputs, after a while; a line in `log` tells that it was called."""
     _log(hints, "begin", arguments)
+    print(hints.get("says", ""), end="", file=sys.stderr)
     time.sleep(hints.get("sleep", 0))
     (out / "total.txt").write_text(str(arguments["value"] + 2 * sum(read(folder) for folder in inputs)))
     _log(hints, "end", arguments)

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -104,18 +105,15 @@ def _start(offered: list[dict[str, float]], folder: str) -> "SpecCluster":
     import dask
     from distributed import Nanny, Scheduler, SpecCluster
 
-    environ = "distributed.nanny.pre-spawn-environ"
     settings = {
         "temporary-directory": folder,
         # The client counts deaths itself, and does not blame a job that only waited for its turn on a worker that died.
         "distributed.scheduler.allowed-failures": _NEVER,
-        # The bars of several jobs would run into each other.
-        environ: {**dask.config.get(environ), "TQDM_DISABLE": "1"},
     }
     # Port 0: whichever is free; dask's status pages answer there even without its dashboard.
     common = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     gpus = _visible_gpus() or [str(number) for number in range(len(offered))]
-    own = {**common, "nthreads": 1, "memory_limit": None, "silence_logs": _SILENT}
+    own = {**common, "nthreads": 1, "memory_limit": None, "silence_logs": _SILENT, "preload": [__name__]}
 
     def nanny(number: int) -> dict[str, Any]:
         gpu = {_VISIBLE: gpus[number]} if "GPU" in offered[number] else {}
@@ -130,6 +128,11 @@ def _start(offered: list[dict[str, float]], folder: str) -> "SpecCluster":
             )
     except RuntimeError as error:
         raise InputError(f"the cluster of {len(offered)} processes does not start ({error}); ask for fewer") from error
+
+
+def dask_setup(worker: object) -> None:
+    """Called by dask in every process of `_start`: the bars of several jobs would run into each other."""
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _visible_gpus() -> list[str]:

@@ -106,14 +106,16 @@ def black_box_sheet(table: dict[str, Any]) -> Sheet:
     """Table 6."""
     rows = []
     for row in table["rows"]:
-        name = "control: `none` of another seed" if row["defense"] == "none" else row["defense"]
+        undefended = "control: `none` of another seed" if row["attacked"] else "`none`, the victim"
+        name = undefended if row["defense"] == "none" else row["defense"]
         scored = [_plain(row[part]["accuracy"]) if row[part] else "not asked" for part in _PARTS]
         f1 = f"{row['attacked']['f1']:.3f}" if row["attacked"] else "not asked"
         theirs = _number(row["paper"]["accuracy"]) if row["defense"] != "none" else "no such row"
-        rows.append([name, *scored, f1, theirs, _microvolts(row["itself"])])
+        rows.append([name, *scored, f1, *_against(row["against_control"]), theirs, _microvolts(row["itself"])])
     victims = table["victims"]
+    seeds = " and ".join(map(str, victims))
     about = [
-        f"The targeted boundary attack on the float32 files of undefended networks (seeds {_list(victims)}), {PAIRS} "
+        f"The targeted boundary attack on the float32 files of undefended networks (seed {seeds}), {PAIRS} "
         f"pairs of records for each ordered pair of classes, {QUERIES:,} queries a pair; {_list(table['fooled'])} "
         "pairs fooled them. Each file is then asked for the class of the original. The paper gives neither pairs nor "
         f"budget. The last column attacks every file itself, with {OWN_QUERIES:,} queries a pair.",
@@ -134,6 +136,8 @@ def black_box_sheet(table: dict[str, Any]) -> Sheet:
             "right on the originals",
             "right on what fooled `none`",
             "F1",
+            "less control, points",
+            "Holm p",
             "paper: accuracy",
             "attacked itself: median L2, uV",
         ],
@@ -202,7 +206,8 @@ def _order_lines(order: dict[str, Any], what: str, *, paper: str = "the paper's"
         return [*lines, f"{paper[0].upper()}{paper[1:]} is {UNKNOWN} here."]
     tau = order["kendall_tau"]
     lines.append(f"{paper[0].upper()}{paper[1:]}, as far as known: {_chain(order['paper'])}.")
-    against = "".join(f"; here `{better}` is ahead of `{other}`" for better, other in order["reversed_pairs"])
+    named = ", ".join(f"`{better}` ahead of `{other}`" for better, other in order["reversed_pairs"])
+    against = f" ({named})" if named else ""
     lines.append(
         f"Kendall's tau {tau['value']:.2f} [{tau['low']:.2f}, {tau['high']:.2f}]. Of {order['pairs']} pairs "
         f"{order['same']} stand in the paper's order with an interval that leaves out zero, {order['reversed']} "

@@ -88,23 +88,27 @@ def test_the_strict_profile_has_a_table_of_its_own() -> None:
 
 def test_table_6_without_a_control_says_so() -> None:
     labels = np.arange(4)
-    said = Said(labels, labels, np.array([0, 1, 1, 1]))
+    said = Said(0, labels, labels, np.array([0, 1, 1, 1]))
     one = black_box_table(
         {"adt": [said]}, {"none": [Reached(4, np.ones(4))], "adt": [Reached(0, np.zeros(0))]}, classes=CLASSES
     )
     sheet = black_box_sheet({"seeds": 1, "victims": [0], "fooled": [4], **one})
     assert any("No control" in line for line in sheet.about)
-    assert sheet.rows[0] == [
-        "control: `none` of another seed",
-        "not asked",
-        "not asked",
-        "not asked",
-        "no such row",
-        "1, n 4",
-    ]
+    asked = ["not asked", "not asked", "not asked", "", "", "no such row", "1, n 4"]
+    assert sheet.rows[0] == ["`none`, the victim", *asked]
     assert sheet.rows[1][2].startswith("0.50 [") and sheet.rows[1][-2:] == ["0.9144", "no pair"]
     two = black_box_sheet({"seeds": 1, "victims": [0, 1], "fooled": [4, 4], **one})
     assert not any("No control" in line for line in two.about)
+
+
+def test_table_6_holds_every_file_against_the_control() -> None:
+    labels = np.arange(8) % 4
+    wrong, right = Said(0, labels, labels, (labels + 1) % 4), Said(0, labels, labels, labels)
+    reached = {name: [Reached(8, np.ones(8))] for name in ("none", "adt")}
+    table = black_box_table({"none": [wrong], "adt": [right]}, reached, classes=CLASSES)
+    sheet = black_box_sheet({"seeds": 1, "victims": [0, 1], "fooled": [8, 8], **table})
+    assert sheet.rows[0][0] == "control: `none` of another seed" and cells(sheet, "adt")["Holm p"] == "0.0078"
+    assert cells(sheet, "adt")["less control, points"].startswith("+100.0 [")
 
 
 def test_markdown_has_as_many_cells_in_every_row() -> None:

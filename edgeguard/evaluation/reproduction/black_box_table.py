@@ -13,19 +13,23 @@ import numpy as np
 from edgeguard.evaluation.bootstrap import Resamples
 from edgeguard.evaluation.intervals import rate
 from edgeguard.evaluation.metrics import scores
+from edgeguard.evaluation.multiple import holm
+from edgeguard.evaluation.paired import paired_difference
 from edgeguard.evaluation.reproduction.order import agreement
 from edgeguard.evaluation.reproduction.published import TABLES
 
 
 @dataclass(frozen=True)
 class Said:
-    """What one file says to the records of one victim; all int64 [N].
+    """What one file says to the records of one victim.
 
     Attributes:
-        labels: classes of the originals.
-        clean, attacked: classes given to the originals, and to what was made of them.
+        victim: its seed.
+        labels: int64 [N], classes of the originals.
+        clean, attacked: int64 [N], classes given to the originals, and to what was made of them.
     """
 
+    victim: int
     labels: np.ndarray
     clean: np.ndarray
     attacked: np.ndarray
@@ -58,11 +62,20 @@ def black_box_table(
 
     Returns:
         {"rows", "order": `agreement` in accuracy among defended files}. A row has `clean` and `attacked`
-        {"accuracy": rate, "f1": number}, None where it was not asked; `itself`, the attack on its own file: {"pairs",
-        "median_l2_uv": infinite where most withstood}; and `paper`. Wilson's interval takes pairs as independent,
-        which those that share an original are not quite.
+        {"accuracy": rate, "f1": number}, None where it was not asked; `against_control`, the paired difference in
+        attacked accuracy to an undefended file of another seed on the same records, None without one; `itself`, the
+        attack on its own file: {"pairs", "median_l2_uv": infinite where most withstood}; and `paper`. The intervals
+        take pairs as independent, which those that share an original are not quite.
     """
     rows = [_row(name, said.get(name, ()), reached[name], classes) for name in reached]
+    control = {one.victim: one for one in reversed(said.get("none", ()))}
+    for row in rows:
+        parts = said.get(row["defense"], ())
+        beside = row["defense"] != "none" and row["attacked"] and all(part.victim in control for part in parts)
+        row["against_control"] = _against(parts, [control[part.victim] for part in parts]) if beside else None
+    tests = [row["against_control"] for row in rows if row["against_control"]]
+    for test, adjusted in zip(tests, holm([test["p"] for test in tests]), strict=True):
+        test["holm_p"] = adjusted
     defended = [row["defense"] for row in rows if row["defense"] != "none" and row["attacked"]]
     if not defended:
         return {"rows": rows, "order": {}}
@@ -89,8 +102,17 @@ def _row(name: str, said: Sequence[Said], reached: Sequence[Reached], classes: t
     }
 
 
+def _against(parts: Sequence[Said], control: Sequence[Said]) -> dict[str, Any]:
+    """The first less the second, record by record."""
+    right = [np.concatenate([one.attacked == one.labels for one in side]) for side in (parts, control)]
+    found = paired_difference(*right)
+    return {"value": found["difference"], **{key: found[key] for key in ("low", "high", "n")}, "p": found["mcnemar_p"]}
+
+
 def _pool(parts: Sequence[Said]) -> Said:
-    return Said(*(np.concatenate([getattr(part, kind) for part in parts]) for kind in ("labels", "clean", "attacked")))
+    return Said(
+        -1, *(np.concatenate([getattr(part, kind) for part in parts]) for kind in ("labels", "clean", "attacked"))
+    )
 
 
 def _scored(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:

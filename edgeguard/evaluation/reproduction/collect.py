@@ -162,7 +162,7 @@ class Collection:
             for victim in grid.scope.undefended:
                 if (defense, seed) != ("none", victim):
                     measured = self._measured(grid.boundary_judged_by(defense, seed, victim))
-                    one = Said(measured.labels, measured.predicted["clean"], measured.predicted["boundary"])
+                    one = Said(victim, measured.labels, measured.predicted["clean"], measured.predicted["boundary"])
                     said.setdefault(defense, []).append(one)
         table = black_box_table(said, reached, classes=self._classes)
         return {"seeds": grid.scope.seeds, "victims": list(grid.scope.undefended), "fooled": fooled, **table}

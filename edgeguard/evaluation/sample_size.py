@@ -165,7 +165,9 @@ def _checked(margin: float, discordant: Sequence[float], power: float, loss: flo
     if not -1 < loss < 1:
         raise InputError(f"--loss {100 * loss:g}: between -100 and 100 points needed")
     if 0 < margin - loss < _CLOSEST:
-        raise InputError(f"--loss {100 * loss:g}: too near the margin of {100 * margin:g} points for any set of records")
+        raise InputError(
+            f"--loss {100 * loss:g}: too near the margin of {100 * margin:g} points for any set of records"
+        )
     for share in discordant:
         if not 0 <= share <= 1:
             raise InputError(f"--discordant {share:g}: a share between 0 and 1 needed; 3 % is 0.03")

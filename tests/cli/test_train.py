@@ -154,7 +154,7 @@ def test_a_budget_names_the_folder_after_the_preset_it_picks(edgeguard: Call, wa
         (["--split-seed", "-1"], "--split-seed -1: at least 0 needed"),
         (["--kernels", "nest"], "--kernels nest: one of nest25, zip5 needed"),
         (["--defense", "trust"], "--defense trust: unknown; choose none, jr, nsr, dd, at, init-adt, dist-adt, adt, "),
-        (["--preset", "slow"], "--preset slow: one of fast, lite, paper needed"),
+        (["--preset", "slow"], "--preset slow: one of fast, full, lite, paper needed"),
         (["--budget", "0"], "--budget 0: a time above zero such as 90s, 30m or 1h30m needed"),
         (["--budget", "-5m"], "--budget -5m: a time above zero"),
         (["--budget", "soon"], "--budget soon: a time above zero"),

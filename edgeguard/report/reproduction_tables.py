@@ -211,7 +211,7 @@ def _order_lines(order: dict[str, Any], what: str, *, paper: str = "the paper's"
     lines.append(
         f"Kendall's tau {tau['value']:.2f} [{tau['low']:.2f}, {tau['high']:.2f}]. Of {order['pairs']} pairs "
         f"{order['same']} stand in the paper's order with an interval that leaves out zero, {order['reversed']} "
-        f"against it{against}, {order['open']} are open."
+        f"against it{against}; undecided: {order['open']}."
     )
     return lines
 

@@ -23,9 +23,7 @@ _SWEPT = 384
     help="Rows; none is always needed.",
 )
 @click.option("--arch", default="edge-m", show_default=True, help="edge-s, edge-m, cnn13 or MODULE:FACTORY.")
-@click.option(
-    "--preset", default="fast", show_default=True, help="Of the networks: fast, full, lite or paper."
-)
+@click.option("--preset", default="fast", show_default=True, help="Of the networks: fast, full, lite or paper.")
 @click.option("--epochs", type=int, help="Epochs of every stage [default: the preset's].")
 @click.option("--seeds", type=int, default=1, show_default=True, help="Networks of each defence: seeds 0, 1, ...")
 @data_options

@@ -141,7 +141,11 @@ def _visible_gpus() -> list[str]:
 
 
 def _kill(cluster: "SpecCluster") -> None:
+    from distributed import Status
+
     for nanny in cluster.workers.values():
         nanny.auto_restart = False
-        with suppress(ProcessLookupError, TypeError):
-            os.kill(nanny.pid, signal.SIGKILL)
+        # One that is just being started again has no job, and dask waits for it to come up before it closes.
+        if nanny.process is not None and nanny.process.status is Status.running:
+            with suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)

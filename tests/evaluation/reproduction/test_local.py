@@ -83,9 +83,8 @@ def test_run_twice_every_job_is_computed_once(tmp_path: Path, seed: int, size: i
 
 
 def graph(log: Path) -> list[Job]:
-    """Three jobs, of which one counts to three, and two wanted."""
-    need = total(5, log=str(log))
-    return [total(1, need, log=str(log)), steps(3, need, log=str(log))]
+    """One that counts to three, and one that it needs."""
+    return [steps(3, total(5, log=str(log)), log=str(log))]
 
 
 AT_STORE = {"open", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir", "shutil.rmtree"}
@@ -142,15 +141,15 @@ def test_killed_at_any_access_to_a_file_it_goes_on_where_it_was(tmp_path: Path) 
             assert contents(paths[job.key]) == contents(reference.path(job))
             store.verify(job)
         # One line may be missing: of a job that was killed between its last rename and its line.
-        assert max(counted(store).values()) == 1 and len(counted(store)) >= 2
+        assert max(counted(store).values()) == 1 and len(counted(store)) >= 1
         again = [line for line in read_log(log)[calls:] if line["what"].startswith("begin")]
-        assert len(again) == 3 - len(done)
+        assert len(again) == 2 - len(done)
         assert list((root / "partial").iterdir()) == []
         if status == 0:
             break
         assert status == -signal.SIGKILL
         kills += 1
-    assert kills > 40
+    assert kills > 30
 
 
 def test_refused_at_any_access_it_says_so_in_a_line_and_goes_on_later(tmp_path: Path) -> None:

@@ -35,12 +35,15 @@ def plan_summary(reproduction: Reproduction, seconds_a_unit: float) -> dict[str,
         "seconds_a_unit", "hours", "to_run": [{"title", "forward_units"}]}.
     """
     left = reproduction.plan()
-    done = {job.key for job in left.done}
     networks = [
         {
             "defense": network.defense,
             "seed": network.seed,
-            "taken": str(network.taken) if network.taken else "store" if network.job.key in done else None,
+            "taken": str(network.taken)
+            if network.taken
+            else "store"
+            if reproduction.store.is_done(network.job)
+            else None,
         }
         for network in reproduction.used()
     ]

@@ -113,10 +113,10 @@ def black_box_sheet(table: dict[str, Any]) -> Sheet:
         theirs = _number(row["paper"]["accuracy"]) if row["defense"] != "none" else "no such row"
         rows.append([name, *scored, f1, *_against(row["against_control"]), theirs, _microvolts(row["itself"])])
     victims = table["victims"]
-    seeds = " and ".join(map(str, victims))
+    seeds, fooled = (" and ".join(map(str, values)) for values in (victims, table["fooled"]))
     about = [
         f"The targeted boundary attack on the float32 files of undefended networks (seed {seeds}), {PAIRS} "
-        f"pairs of records for each ordered pair of classes, {QUERIES:,} queries a pair; {_list(table['fooled'])} "
+        f"pairs of records for each ordered pair of classes, {QUERIES:,} queries a pair; {fooled} "
         "pairs fooled them. Each file is then asked for the class of the original. The paper gives neither pairs nor "
         f"budget. The last column attacks every file itself, with {OWN_QUERIES:,} queries a pair.",
     ]

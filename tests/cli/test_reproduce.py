@@ -142,6 +142,7 @@ def test_done_twice_is_done_once(edgeguard: Call, waves: Path, reproduced: tuple
     again = edgeguard("reproduce", *TINY, *PART, "--data", waves, "--out", out, "--json")
     plan = json.loads(again.stdout)["plan"]
     assert plan["jobs"]["run"] == 0 and plan["jobs"]["taken"] == plan["jobs"]["total"] > 0
+    assert [network["taken"] for network in plan["networks"]] == ["store", "store"]
     assert titles(out) == before and tables(out) == found
     # A further row trains and measures that alone.
     more = edgeguard("reproduce", *TINY, *PART, "--defenses", "none,at,dd", "--data", waves, "--out", out, "--json")

@@ -4,7 +4,7 @@ A score is measured on a sample of records by a sample of trained networks, and 
 Records are redrawn within each true class, by the same draw for every network, so that differences are paired. Seeds
 are few, and redrawing them fails: five have four fifths of their variance in a bootstrap and far too short tails, while
 records and seeds drawn together count three times what differs from record to record and seed to seed (Owen 2007). Such
-intervals cover 75 to 100 % where 95 are meant (`benchmarks/coverage.py`). So two parts are found apart and added:
+intervals cover 73 to 100 % where 95 are meant (`benchmarks/coverage.py`). So two parts are found apart and added:
 
 - seeds: the standard error s / sqrt(S), s the deviation of the seeds' scores. It holds what differs from seed to seed,
   and what differs from record to record and seed to seed.

@@ -147,7 +147,7 @@ class Attempt:
             self._write_heartbeat()
             # Where that fails, it counts as lost all the same, for it is not held any more.
             with suppress(OSError):
-                _rename(self.folder, self.folder.with_name(f"{_RELEASED}-{uuid.uuid4().hex[:8]}"))
+                _rename(self.folder, _released(self.folder))
         _HELD.discard(self.folder.name)
 
     def _beat(self) -> None:
@@ -174,7 +174,7 @@ def claim(folder: Path, watch: Watch) -> Attempt | None:
             attempt = _begin(mine)
         elif all(watch.is_lost(other) for other in others):
             # Of several, which only a file system that lies can leave, the one that got furthest.
-            attempt = _take_over(max(others, key=lambda other: (_spent(other), other.name)), mine)
+            attempt = _take_over(max(others, key=lambda other: (_spent(other), other.name)), mine, watch)
     except OSError as error:
         raise unwritable(folder.parent.parent, error) from error
     finally:
@@ -194,11 +194,17 @@ def living_owner(folder: Path, watch: Watch) -> Owner | None:
     return next(living, None)
 
 
-def _take_over(other: Path, mine: Path) -> Attempt | None:
+def _take_over(other: Path, mine: Path, watch: Watch) -> Attempt | None:
     spent = _spent(other)
     owner = Owner.parse(other.name)
     is_certain = owner is None or owner.has_died()
-    return Attempt(mine, spent=spent) if (_rename if is_certain else _copy)(other, mine) else None
+    if not (_rename if is_certain else _copy)(other, mine):
+        return None
+    # Whoever began while the folder changed its name may have looked before this one was there to be seen.
+    if any(one != mine and not watch.is_lost(one) for one in _attempts(mine.parent)):
+        _rename(mine, _released(mine))
+        return None
+    return Attempt(mine, spent=spent)
 
 
 def _copy(other: Path, mine: Path) -> bool:
@@ -232,13 +238,22 @@ def _begin(mine: Path) -> Attempt | None:
     return Attempt(mine, spent=0.0)
 
 
+def _released(attempt: Path) -> Path:
+    """A new name for an attempt that nobody holds any more."""
+    return attempt.with_name(f"{_RELEASED}-{uuid.uuid4().hex[:8]}")
+
+
 def _attempts(folder: Path) -> list[Path]:
     """Attempts that count; a folder without heartbeat was made by a function whose attempt had been taken over."""
-    try:
-        names = sorted(os.listdir(folder))
-    except FileNotFoundError:
-        return []
-    return [folder / name for name in names if name[0] != "." and (folder / name / HEARTBEAT).is_file()]
+    while True:
+        try:
+            names = sorted(name for name in os.listdir(folder) if name[0] != ".")
+        except FileNotFoundError:
+            return []
+        found = [folder / name for name in names if (folder / name / HEARTBEAT).is_file()]
+        # One that is gone by now may stand under a new name that the list does not have.
+        if all((folder / name).exists() for name in names):
+            return found
 
 
 def _rename(source: Path, target: Path) -> bool:

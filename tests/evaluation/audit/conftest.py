@@ -23,7 +23,7 @@ robustness_loss_points = 90
 Run = Callable[..., Audit]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -31,7 +31,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def traced_once() -> Iterator[None]:
     """Tracing a network takes seconds: equal weights are traced once."""
     traced: dict[bytes, ModelProto] = {}
@@ -50,13 +50,13 @@ def traced_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def waves(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(run folder, folder of records); tests only read them."""
     return make_wave_run(tmp_path_factory.mktemp("waves"))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def tiny() -> Iterator[None]:
     """Every size is tiny, and the strict portfolio has four steps."""
     with pytest.MonkeyPatch.context() as patch:
@@ -66,7 +66,7 @@ def tiny() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def thresholds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Demands that sixteen records can decide."""
     path = tmp_path_factory.mktemp("thresholds") / "own.toml"
@@ -74,7 +74,7 @@ def thresholds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def audited(thresholds: Path) -> Run:
     """`run_audit` in the quick size with these demands."""
 
@@ -84,7 +84,7 @@ def audited(thresholds: Path) -> Run:
     return audit
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def done(waves: tuple[Path, Path], audited: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
     """(an audit of the run, its folder); tests only read them."""
     out = tmp_path_factory.mktemp("audit")

@@ -37,7 +37,12 @@ _PAPER_UNITS = 5_200
 @click.option("--epochs", type=int, help="Epochs of every stage.")
 @click.option("--budget", help="Time such as 30m or 1h30m: picks what fits of preset and epochs, and ends in time.")
 @click.option("--start-epochs", type=int, help="Epochs of the undefended network to start from; 0: start afresh.")
-@click.option("--teacher", type=click.Path(path_type=Path), help="Finished run that gives the soft labels.")
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Finished run that gives the soft labels; several times: the mean of theirs is learnt.",
+)
 @click.option("--seed", type=int, help="Seed of weights, order and augmentation [default: 0].")
 @click.option("--batch", type=int, help="Clean records a step.")
 @click.option("--optimizer", help="adam or adamw.")

@@ -68,7 +68,7 @@ def _to_do(job: Job, shelf: Shelf) -> list[tuple[TrainConfig, int]]:
 
 def _ancestors(job: Job) -> list[tuple[str, TrainConfig]]:
     """The runs that the job starts from and learns from; no teacher has one of its own."""
-    roles = (("start", job.config.start()), ("teacher", None if job.teacher else job.config.teacher()))
+    roles = (("start", job.config.start()), ("teacher", None if job.teachers else job.config.teacher()))
     return [(role, config) for role, config in roles if config]
 
 

@@ -6,10 +6,14 @@ _TRAINING_PASS = 3
 _INPUT_GRADIENT = 2
 
 
-def forward_units(config: TrainConfig, *, classes: int = 4) -> float:
-    """Units of this stage alone, over all its epochs; a whole number but for an odd number of steps on half a batch."""
+def forward_units(config: TrainConfig, *, classes: int = 4, teachers: int = 1) -> float:
+    """Units of this stage alone, over all its epochs; a whole number but for an odd number of steps on half a batch.
+
+    Args:
+        teachers: how many label every augmented record anew, where the stage has `views` and learns from any.
+    """
     regularized = max(0, config.stage_epochs - config.warm_up) * _regularizer(config, classes)
-    return config.stage_epochs * _epoch(config) + regularized
+    return config.stage_epochs * _epoch(config, teachers) + regularized
 
 
 def gradient_steps(config: TrainConfig) -> float:
@@ -20,9 +24,10 @@ def gradient_steps(config: TrainConfig) -> float:
     return steps / 2 if _is_apart(config) else steps
 
 
-def _epoch(config: TrainConfig) -> float:
+def _epoch(config: TrainConfig, teachers: int) -> float:
     passes = _TRAINING_PASS * (2 if config.crafts and not _is_apart(config) else 1)
-    reference = (config.row.objective == "trades") + (config.views and config.row.teacher is not None)
+    labelled = teachers if config.views and config.row.teacher else 0
+    reference = (config.row.objective == "trades") + labelled
     return passes + reference + _INPUT_GRADIENT * gradient_steps(config)
 
 

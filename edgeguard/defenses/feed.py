@@ -1,6 +1,6 @@
 """What a stage is fed with: its batches, epoch by epoch, all that is random in them drawn from seed, epoch and step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,13 +94,17 @@ def stream(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 
-def labelling(teacher: nn.Module, config: TrainConfig) -> Teacher:
-    """The teacher as it is now, in eval mode: softmax(z / T) of whatever it is shown."""
-    teacher.eval()
+def labelling(teachers: Sequence[nn.Module], config: TrainConfig) -> Teacher:
+    """The teachers as they are now, in eval mode: softmax(z / T), their mean, of whatever they are shown."""
+    for teacher in teachers:
+        teacher.eval()
+
+    def opinion(teacher: nn.Module, ecg: Tensor) -> Tensor:
+        with crafting(teacher, ecg.device.type) as forward:
+            return torch.softmax(forward(ecg) / config.temperature, 1)
 
     @torch.no_grad()
     def label(ecg: Tensor) -> Tensor:
-        with crafting(teacher, ecg.device.type) as forward:
-            return torch.softmax(forward(ecg) / config.temperature, 1)
+        return torch.stack([opinion(teacher, ecg) for teacher in teachers]).mean(0)
 
     return label

@@ -3,7 +3,7 @@
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,8 @@ class Job:
     Attributes:
         origin: the options that named data and split, as given, so that the config repeats them.
         fixed_test: whether the test part was named by the user; its names then stand in the config.
-        teacher: the finished run that gives the soft labels; None finds it beside the run, or trains it.
+        teachers: finished runs that give the soft labels, the mean of theirs; none: finds one beside the run, or
+            trains it.
         resume: go on with an unfinished run in the folder.
         plan: of the time that this training and those before it have; None sets no end.
         say: receives one line for people now and then.
@@ -53,7 +54,7 @@ class Job:
     judge: Judge
     origin: dict[str, Any] = field(default_factory=dict)
     fixed_test: bool = False
-    teacher: Path | None = None
+    teachers: tuple[Path, ...] = ()
     resume: bool = False
     plan: Plan | None = None
     say: Callable[[str], None] = print
@@ -79,12 +80,12 @@ def train(job: Job) -> Path:
     if finished := distributed.from_main(partial(_claim, job, settings)):
         return finished
     start = _needed(job, "start", job.config.start())
-    teacher = _given_teacher(job) if job.teacher else _needed(job, "teacher", job.config.teacher())
+    teachers = _given_teachers(job) if job.teachers else _listed(_needed(job, "teacher", job.config.teacher()))
     deadline = job.plan.deadline(job.config, time.monotonic()) if job.plan else None
     soft_labels = None
-    if teacher:
-        soft_labels = soft_label_table(teacher, job.dataset, job.config.temperature, job.device)
-    settings |= {"start": _named(start), "teacher": _named(teacher)}
+    if teachers:
+        soft_labels = soft_label_table(teachers, job.dataset, job.config.temperature, job.device)
+    settings |= {"start": _named(start), "teacher": _named_all(teachers)}
     distributed.from_main(partial(_begin, job, settings))
     fitted = fit(
         job.config,
@@ -94,14 +95,14 @@ def train(job: Job) -> Path:
         device=job.device,
         judge=job.judge,
         soft_labels=soft_labels,
-        teacher=teacher.model if teacher else None,
+        teachers=[teacher.model for teacher in teachers],
         initial=start.model.state_dict() if start else None,
         deadline=deadline,
         title=f"{job.config.defense} {job.config.arch}",
     )
     if not fitted.log:
         raise InputError(f"{job.out}: the budget was over before the first step; add --resume and a larger --budget")
-    distributed.from_main(partial(_finish, job, fitted, start, teacher))
+    distributed.from_main(partial(_finish, job, fitted, start, teachers))
     return job.out
 
 
@@ -143,7 +144,7 @@ def finished_ancestor(job: Job, role: str, config: TrainConfig, shelf: Shelf) ->
         config: the settings of that run.
     """
     same = shelf.same(run_config(replace(job, config=config)))
-    if job.resume and is_run(job.out) and (began := read_json(job.out / CONFIG).get(role)):
+    if job.resume and is_run(job.out) and isinstance(began := read_json(job.out / CONFIG).get(role), dict):
         for run in same:
             if sha256_file(run / WEIGHTS) == began["weights_sha256"]:
                 return run
@@ -156,14 +157,15 @@ def ancestor_folder(job: Job, config: TrainConfig) -> Path:
     return vacant(default_folder(config, job.out.parent), wanted, reserved=job.out)
 
 
-def soft_label_table(teacher: Run, dataset: Dataset, temperature: float, device: torch.device) -> Tensor:
-    """float32 [N, C]: softmax(z / T) of the teacher on every record's clean window, a row a record.
+def soft_label_table(teachers: Sequence[Run], dataset: Dataset, temperature: float, device: torch.device) -> Tensor:
+    """float32 [N, C]: softmax(z / T) of the teachers, their mean, on every record's clean window, a row a record.
 
-    Indexed by record, so oversampled copies share one label (ADT paper, Algorithm 1, line 9).
+    Indexed by record, so oversampled copies share one label (ADT paper, Algorithm 1, line 9). Of several teachers the
+    probabilities are averaged (Hinton et al. 2015, section 4).
     """
-    model = teacher.model.to(device)
-    logits = logits_of(model, Records(dataset, device), np.arange(len(dataset)))
-    return torch.softmax(logits.float() / temperature, dim=1)
+    records, everything = Records(dataset, device), np.arange(len(dataset))
+    logits = (logits_of(teacher.model.to(device), records, everything).float() for teacher in teachers)
+    return torch.stack([torch.softmax(z / temperature, dim=1) for z in logits]).mean(0)
 
 
 def _claim(job: Job, settings: dict[str, Any]) -> Path | None:
@@ -205,17 +207,20 @@ def _needed(job: Job, role: str, config: TrainConfig | None) -> Run | None:
     return load_run(train(wanted))
 
 
-def _given_teacher(job: Job) -> Run:
-    """The teacher that the user named; InputError where it cannot teach this run."""
-    assert job.teacher is not None
+def _given_teachers(job: Job) -> list[Run]:
+    """The teachers that the user named; InputError where one cannot teach this run."""
     if job.config.row.teacher is None:
-        raise InputError(f"--teacher {job.teacher}: {job.config.defense} learns from none; leave the option out")
-    run = load_run(job.teacher)
+        raise InputError(f"--teacher {job.teachers[0]}: {job.config.defense} learns from none; leave the option out")
+    return [_given_teacher(job, path) for path in job.teachers]
+
+
+def _given_teacher(job: Job, path: Path) -> Run:
+    run = load_run(path)
     settings = run_config(job)
-    for field_ in ("arch", "classes", "window"):
+    for field_ in ("classes", "window"):
         if run.config[field_] != settings[field_]:
             raise InputError(
-                f"--teacher {job.teacher}: its {field_} is {run.config[field_]}, this run's {settings[field_]}; "
+                f"--teacher {path}: its {field_} is {run.config[field_]}, this run's {settings[field_]}; "
                 "name another, or leave the option out"
             )
     # Soft labels of a network that was fitted to other parts would carry test records into training.
@@ -223,9 +228,7 @@ def _given_teacher(job: Job) -> Run:
         settings["data"]["fingerprint"],
         settings["split"],
     ):
-        raise InputError(
-            f"--teacher {job.teacher}: trained on other data or parts; name another, or leave the option out"
-        )
+        raise InputError(f"--teacher {path}: trained on other data or parts; name another, or leave the option out")
     return run
 
 
@@ -246,23 +249,43 @@ def _same_ancestors(path: Path, settings: dict[str, Any]) -> None:
             raise InputError(f"{path}: the unfinished run has another {role}; put it back, or choose another --out")
 
 
+def _listed(run: Run | None) -> list[Run]:
+    return [run] if run else []
+
+
 def _named(run: Run | None) -> dict[str, str] | None:
     return {"defense": run.config["defense"], "weights_sha256": run.weights_sha256} if run else None
 
 
-def _finish(job: Job, fitted: Fitted, start: Run | None, teacher: Run | None) -> None:
+def _named_all(teachers: list[Run]) -> Any:
+    """One teacher as it always was recorded, several as a list."""
+    named = [_named(teacher) for teacher in teachers]
+    return named if len(named) > 1 else next(iter(named), None)
+
+
+def _spent(teachers: list[Run], start: Run | None) -> dict[str, Any]:
+    """What was spent before this stage: by the teachers and by what they started from, but for this stage's start."""
+    spent_so_far: dict[str, Any] = {"epochs": [], "seconds": 0.0, "gradient_evaluations": 0, "forward_units": 0}
+    for teacher in teachers:
+        # A teacher that is the start itself is accounted for as the start.
+        if _named(teacher) == _named(start):
+            continue
+        spent = read_json(teacher.path / METRICS)
+        for name in spent_so_far:
+            spent_so_far[name] = spent_so_far[name] + spent[name]
+    return spent_so_far
+
+
+def _finish(job: Job, fitted: Fitted, start: Run | None, teachers: list[Run]) -> None:
     lines = "".join(json.dumps(entry) + "\n" for entry in fitted.log)
     write_bytes(job.out / LOG, lines.encode())
     save_tensors(job.out / WEIGHTS, fitted.model.state_dict())
-    earlier: dict[str, Any] = {"epochs": [], "seconds": 0.0, "gradient_evaluations": 0, "forward_units": 0}
-    # A teacher that is the start itself is accounted for as the start.
-    if teacher and _named(teacher) != _named(start):
-        earlier = read_json(teacher.path / METRICS)
+    earlier = _spent(teachers, start)
     done = _whole(sum(entry.get("share", 1) for entry in fitted.log))
     taken_back = sum(len(entry.get("alarms", ())) for entry in fitted.log)
     items = len(oversample(job.dataset, job.split.train))
     crafted = gradient_steps(job.config) * items * (done + taken_back)
-    units = _units(job.config, done + taken_back, len(job.dataset.classes))
+    units = _units(job.config, done + taken_back, len(job.dataset.classes), teachers=len(teachers))
     metrics = {
         "parameters": sum(p.numel() for p in fitted.model.parameters()),
         "epochs": [*earlier["epochs"], done],
@@ -280,10 +303,11 @@ def _finish(job: Job, fitted: Fitted, start: Run | None, teacher: Run | None) ->
     checkpoint.remove(job.out)
 
 
-def _units(config: TrainConfig, epochs: float, classes: int) -> float:
+def _units(config: TrainConfig, epochs: float, classes: int, *, teachers: int) -> float:
     """Forward units a record of so many epochs of a stage, the last of which may be cut short."""
-    plain = forward_units(replace(config, warm_up=config.stage_epochs), classes=classes) / config.stage_epochs
-    regularized = forward_units(replace(config, warm_up=0), classes=classes) / config.stage_epochs
+    cost = partial(forward_units, classes=classes, teachers=teachers)
+    plain = cost(replace(config, warm_up=config.stage_epochs)) / config.stage_epochs
+    regularized = cost(replace(config, warm_up=0)) / config.stage_epochs
     return plain * epochs + (regularized - plain) * max(0, epochs - config.warm_up)
 
 

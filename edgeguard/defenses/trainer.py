@@ -57,7 +57,7 @@ def fit(
     device: torch.device,
     judge: Judge,
     soft_labels: Tensor | None = None,
-    teacher: nn.Module | None = None,
+    teachers: Sequence[nn.Module] = (),
     initial: dict[str, Tensor] | None = None,
     deadline: float | None = None,
     title: str = "",
@@ -71,7 +71,7 @@ def fit(
         run: folder for checkpoints, one an epoch.
         judge: scores the validation part after every epoch.
         soft_labels: float32 [N, C], a row a record of the data set; None trains on hard labels.
-        teacher: the network that gave the soft labels; with `views` it labels every augmented record anew.
+        teachers: the networks that gave the soft labels; with `views` they label every augmented record anew.
         initial: weights to start from; None draws them from the seed.
         deadline: moment of `time.monotonic` at which training stops, in the middle of an epoch if need be.
         title: of the progress bar.
@@ -90,7 +90,7 @@ def fit(
         oversample(dataset, split.train),
         seed,
         Distorter(dataset.window, dataset.sampling_rate, device) if config.augment and config.distort else None,
-        labelling(teacher.to(device), config) if config.views and teacher else None,
+        labelling([teacher.to(device) for teacher in teachers], config) if config.views and teachers else None,
     )
     feed.check()
     average = averaged(model, round(config.averaging * feed.per_epoch))

@@ -83,7 +83,7 @@ def train_model(
     test_records: Sequence[str] | None = None,
     split_seed: int = 0,
     budget: str | None = None,
-    teacher: str | Path | None = None,
+    teacher: str | Path | Sequence[str | Path] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     device: str = "auto",
@@ -102,7 +102,7 @@ def train_model(
         test_records: names of the records that make up the test part.
         split_seed: of the train, validation and test parts.
         budget: time such as `30m`: picks what fits of preset and epochs, and ends in time.
-        teacher: finished run that gives the soft labels.
+        teacher: finished run that gives the soft labels, or several, the mean of whose labels is learnt.
         out: run folder; None: `runs/DEFENSE-ARCH-PRESET-sSEED`, with a number behind it where that is finished.
         resume: go on with an unfinished run.
         device: auto, cpu or cuda.
@@ -137,7 +137,7 @@ def train_model(
             partial(metrics.scores, classes=len(dataset.classes)),
             origin=_origin(data, labels, split_seed) if origin is None else origin,
             fixed_test=test_records is not None,
-            teacher=None if teacher is None else Path(teacher),
+            teachers=_paths(teacher),
             resume=resume,
             say=tell,
         )
@@ -159,6 +159,12 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch finds no CUDA device; use --device cpu")
     return distributed.local_device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _paths(teacher: str | Path | Sequence[str | Path] | None) -> tuple[Path, ...]:
+    if teacher is None:
+        return ()
+    return tuple(map(Path, [teacher] if isinstance(teacher, str | Path) else teacher))
 
 
 def _keep_quiet(line: str) -> None:

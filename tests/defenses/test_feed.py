@@ -32,13 +32,22 @@ def test_a_teacher_labels_the_record_that_the_student_sees(config: MakeConfig, d
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     distorter = Distorter(dataset.window, dataset.sampling_rate, CPU)
     seen = []
-    for batch, _ in feed(settings, dataset, distorter=distorter, teacher=labelling(teacher, settings)).batches(0):
+    for batch, _ in feed(settings, dataset, distorter=distorter, teacher=labelling([teacher], settings)).batches(0):
         expected = torch.softmax(teacher.eval()(batch.ecg) / temperature, 1)
         torch.testing.assert_close(batch.target, expected.detach(), rtol=1e-4, atol=1e-5)
         assert not batch.target.requires_grad
         seen.append(batch.target)
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     assert torch.cat(seen).std(0).min() > 0
+
+
+def test_several_teachers_label_by_the_mean_of_their_probabilities(config: MakeConfig, dataset: Dataset):
+    settings = config(defense="adt", views=True, temperature=2.0)
+    teachers = [build("tiny_networks:plain", window=dataset.window, seed=seed) for seed in (5, 6)]
+    both, first, second = (labelling(some, settings) for some in (teachers, teachers[:1], teachers[1:]))
+    ecg = torch.randn(8, 1, dataset.window) * 200
+    torch.testing.assert_close(both(ecg), (first(ecg) + second(ecg)) / 2)
+    assert not torch.allclose(first(ecg), second(ecg), atol=1e-3)
 
 
 def test_distortions_follow_seed_and_epoch_and_keep_the_order(config: MakeConfig, dataset: Dataset):

@@ -164,11 +164,43 @@ def test_the_second_stage_leaves_the_teacher_alone(job: MakeJob, student: str):
 def test_a_teacher_that_is_named_is_taken_whatever_its_settings(job: MakeJob, dataset: Dataset):
     teacher = train(job("short", defense="none", epochs=1, seed=9))
     before = contents(teacher)
-    student = train(job("student", defense="adt", job_teacher=teacher))
+    student = train(job("student", defense="adt", job_teachers=(teacher,)))
     assert contents(teacher) == before
     assert json.loads((student / CONFIG).read_text())["teacher"]["weights_sha256"] == load_run(teacher).weights_sha256
     assert json.loads((student / METRICS).read_text())["epochs"] == [1, 2]
     assert sorted(p.name for p in student.parent.iterdir()) == ["short", "student"]
+
+
+def test_several_teachers_teach_their_mean_whatever_their_architecture(
+    job: MakeJob, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+):
+    from edgeguard.defenses import train as module
+
+    given: dict[str, Any] = {}
+    fit = module.fit
+
+    def spy(*args: Any, **options: Any) -> Any:
+        given.update(options)
+        return fit(*args, **options)
+
+    teachers = (
+        train(job("one", defense="none", epochs=1, seed=9)),
+        train(job("other", defense="at", epochs=2, arch="tiny_networks:plain")),
+    )
+    monkeypatch.setattr(module, "fit", spy)
+    made = job("student", defense="dd", job_teachers=teachers, temperature=2.0, views=True, distort=True)
+    student = train(made)
+    tables = [soft_label_table([load_run(one)], dataset, 2.0, torch.device("cpu")) for one in teachers]
+    torch.testing.assert_close(given["soft_labels"], (tables[0] + tables[1]) / 2)
+    assert json.loads((student / CONFIG).read_text())["teacher"] == [
+        {"defense": "none", "weights_sha256": load_run(teachers[0]).weights_sha256},
+        {"defense": "at", "weights_sha256": load_run(teachers[1]).weights_sha256},
+    ]
+    metrics = json.loads((student / METRICS).read_text())
+    spent = [json.loads((one / METRICS).read_text())["forward_units"] for one in teachers]
+    assert metrics["epochs"] == [1, 2, 2]
+    # Two epochs of a training pass, 3, and of a look by each teacher.
+    assert metrics["forward_units"] == sum(spent) + 2 * (3 + 2)
 
 
 def test_what_all_start_from_is_trained_once_and_its_weights_are_taken(job: MakeJob, monkeypatch: pytest.MonkeyPatch):
@@ -243,7 +275,7 @@ def test_copies_of_a_record_learn_one_row_its_own(job: MakeJob, monkeypatch: pyt
     made = job("adt", defense="adt", augment=False, temperature=2.0)
     train(made)
     teacher = load_run(made.out.with_name(default_folder(made.config.teacher()).name))
-    table = soft_label_table(teacher, made.dataset, 2.0, torch.device("cpu")).numpy()
+    table = soft_label_table([teacher], made.dataset, 2.0, torch.device("cpu")).numpy()
     windows = made.dataset.batch(np.arange(len(made.dataset)))[0]
     row_of = {window.tobytes(): row.tobytes() for window, row in zip(windows, table, strict=True)}
     assert len(row_of) == len(set(row_of.values())) == 48
@@ -256,7 +288,7 @@ def test_copies_of_a_record_learn_one_row_its_own(job: MakeJob, monkeypatch: pyt
 @pytest.mark.parametrize("temperature", [1.0, 5.0])
 def test_soft_labels_are_the_teachers_a_row_a_record(job: MakeJob, dataset: Dataset, temperature: float):
     teacher = load_run(train(job("at", defense="at")))
-    table = soft_label_table(teacher, dataset, temperature, torch.device("cpu"))
+    table = soft_label_table([teacher], dataset, temperature, torch.device("cpu"))
     assert table.shape == (48, 4) and table.dtype == torch.float32
     torch.testing.assert_close(table.sum(1), torch.ones(48), rtol=0, atol=1e-6)
     for record in (0, 17, 47):
@@ -265,7 +297,7 @@ def test_soft_labels_are_the_teachers_a_row_a_record(job: MakeJob, dataset: Data
             logits = teacher.model(ecg)[0].double().numpy() / temperature
         expected = np.exp(logits) / np.exp(logits).sum()
         np.testing.assert_allclose(table[record].numpy(), expected, atol=1e-6)
-    assert torch.equal(table, soft_label_table(teacher, dataset, temperature, torch.device("cpu")))
+    assert torch.equal(table, soft_label_table([teacher], dataset, temperature, torch.device("cpu")))
 
 
 def test_the_student_learns_the_teachers_soft_labels(job: MakeJob, monkeypatch: pytest.MonkeyPatch):
@@ -283,7 +315,7 @@ def test_the_student_learns_the_teachers_soft_labels(job: MakeJob, monkeypatch: 
     train(made)
     at = load_run(made.out.parent / default_folder(made.config.teacher()).name)
     assert given[0] is None
-    assert torch.equal(given[1], soft_label_table(at, made.dataset, 2.0, torch.device("cpu")))
+    assert torch.equal(given[1], soft_label_table([at], made.dataset, 2.0, torch.device("cpu")))
 
 
 @pytest.mark.parametrize("defense", ["none", "at"])
@@ -543,7 +575,6 @@ STUDENT = ("--defense", "dd", "--out", "runs/student", "--resume")
         ((*DD, "--temperature", "-1"), "--temperature -1.0: above 0 needed"),
         ((*STUDENT, "--temperature", 0), "--temperature 0.0: above 0 needed"),
         (("--defense", "trust", "--out", "runs/new"), "--defense trust: unknown; choose none, jr, nsr, dd, at"),
-        ((*DD, "--teacher", "runs/wider"), "--teacher runs/wider: its arch is own_network:wider, this run's own_"),
         ((*DD, "--teacher", "runs/other_data"), "--teacher runs/other_data: trained on other data or parts"),
         ((*DD, "--teacher", "runs/other_parts"), "--teacher runs/other_parts: trained on other data or parts"),
         ((*DD, "--teacher", "runs/unfinished"), "runs/unfinished: weights.safetensors is missing; finish the run"),
@@ -554,7 +585,12 @@ STUDENT = ("--defense", "dd", "--out", "runs/student", "--resume")
             "--teacher runs/none: at learns from none",
         ),
         ((*STUDENT, "--teacher", "runs/other_seed"), "the unfinished run has another teacher; put it back"),
-        ((*STUDENT, "--teacher", "runs/wider"), "--teacher runs/wider: its arch is own_network:wider"),
+        ((*STUDENT, "--teacher", "runs/wider"), "the unfinished run has another teacher; put it back"),
+        (
+            (*STUDENT, "--teacher", "runs/none", "--teacher", "runs/wider"),
+            "the unfinished run has another teacher; put it back",
+        ),
+        ((*DD, "--teacher", "runs/none", "--teacher", "runs/other_data"), "--teacher runs/other_data: trained on"),
         ((*STUDENT, "--temperature", 2), "runs/student/config.json: the unfinished run has other settings or data"),
         (
             (*STUDENT, "--data", "other_waves"),

@@ -152,6 +152,12 @@ def export_run(
     )
 
 
+def write_float(run: Run, path: Path) -> Path:
+    """Write a run's float graph as a file, as `export_run` does but without records to check it on."""
+    write_bytes(path, _serialise(export_float(run.model, window=run.config["window"]), _metadata(run)))
+    return path
+
+
 def _quantised(
     graph: ModelProto,
     metadata: ModelMetadata,

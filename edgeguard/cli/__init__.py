@@ -25,6 +25,7 @@ COMMANDS = {
     "audit": "audit",
     "plan": "plan",
     "reproduce": "reproduce",
+    "zoo": "zoo",
     "data": "data",
     "arch": "arch",
     "demo": "demo",

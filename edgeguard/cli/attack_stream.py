@@ -160,13 +160,14 @@ def _watch(
 ) -> "Watch":
     from edgeguard.ecg.front_end import find_front_end
     from edgeguard.evaluation.stream_judge import Watch, by_streaming
+    from edgeguard.evaluation.zoo.located import located
     from edgeguard.firmware_sim.engine import hop_samples
     from edgeguard.runtime.streaming import open_stream
 
     sensor = find_front_end(front_end)
     if stream is None:
         return Watch(model, sensor, source_rate, hop=hop_samples(hop, model.sampling_rate), seed=seed)
-    opened = open_stream(stream)
+    opened = open_stream(located(stream))
     if opened.metadata.window_sha256 != model.sha256:
         raise InputError(
             f"--stream {stream}: made from another file than {model.path}; export it with --streaming anew"

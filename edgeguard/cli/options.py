@@ -54,11 +54,12 @@ def open_file(
     classes: str | None,
 ) -> "OnnxModel":
     """The ONNX file named, or the newest one under runs/; says which."""
+    from edgeguard.evaluation.zoo.located import located
     from edgeguard.runtime.newest import newest_model
     from edgeguard.runtime.session import open_model
 
     opened = open_model(
-        path or newest_model(),
+        located(path) if path else newest_model(),
         threads=threads,
         sampling_rate=sampling_rate,
         window=window,

@@ -20,6 +20,7 @@ from edgeguard.evaluation.evaluate import evaluate_contenders, summary
 from edgeguard.evaluation.masking_run import check_contender
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.evaluation.result import EvaluationResult
+from edgeguard.evaluation.zoo.located import located
 from edgeguard.models.run import newest_run
 from edgeguard.runtime.telling import Say, log
 from edgeguard.runtime.typed_json import to_json
@@ -204,7 +205,7 @@ def _notes(contenders: Sequence[Contender], attacks: Sequence[Attack], *, alpha:
 
 
 def _as_model(model: Model | None) -> Path | nn.Module | None:
-    return Path(model) if isinstance(model, str) else model
+    return located(model) if isinstance(model, str | Path) else model
 
 
 def _check_choices(*, part: str, kernels: str, mask: str) -> None:

@@ -10,6 +10,7 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split, split_from
 from edgeguard.errors import InputError
 from edgeguard.evaluation.calibration import calibration_score
+from edgeguard.evaluation.zoo.located import located
 from edgeguard.export import exporter
 from edgeguard.export.calibrate import parse_method
 from edgeguard.export.exporter import CALIBRATION_WINDOWS, METHOD, Int8Options, export_run
@@ -114,7 +115,7 @@ def export_model(
         input_step: microvolts from code to code of the input; None: what fits the bits.
         portable: weights of 7 bits.
         exclude: nodes to leave in float.
-        out: folder for the files; None: the run folder.
+        out: folder for the files; None: the run folder, or of a network of the zoo `runs/NAME`.
         classes, sampling_rate, window, unit: of a file that does not say; hertz, samples, `uV`, `mV` or `V`.
         say: receives a line now and then.
 
@@ -124,7 +125,9 @@ def export_model(
         raise InputError(f"--input-step {input_step}: above 0 microvolts needed")
     if calibration_windows < 1:
         raise InputError(f"--calibration-windows {calibration_windows}: at least 1 window needed")
-    path, folder = None if model is None else Path(model), None if out is None else Path(out)
+    path, folder = None if model is None else located(model), None if out is None else Path(out)
+    if model is not None and folder is None and path != Path(model):
+        folder = Path("runs") / path.stem
     if path is not None and path.suffix == ".onnx":
         if int8 or not streaming:
             raise InputError(f"{path}: is an ONNX file already; add --streaming, or name a run folder to export")

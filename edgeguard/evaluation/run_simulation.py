@@ -14,6 +14,7 @@ from edgeguard.evaluation.audit.result import Rate
 from edgeguard.evaluation.intervals import rate as share
 from edgeguard.evaluation.stream_score import score_stream
 from edgeguard.evaluation.watch_setup import Model, open_watch_file, playlist, watch_bill, watch_options
+from edgeguard.evaluation.zoo.located import located
 from edgeguard.firmware_sim.events import Emit, Event, event_log
 from edgeguard.firmware_sim.result import SimulationResult
 from edgeguard.firmware_sim.saved_state import load_state, save_state
@@ -145,7 +146,7 @@ def simulate_watch(
     if ecg is not None and (record is not None or data is not None):
         raise InputError("ecg: give it without record and data")
     facts = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
-    path, opened = open_watch_file(None if model is None else Path(model), threads=threads, say=say, **facts)
+    path, opened = open_watch_file(None if model is None else located(model), threads=threads, say=say, **facts)
     options = watch_options(
         opened,
         front_end=front_end,

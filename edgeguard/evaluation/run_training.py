@@ -18,6 +18,7 @@ from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
 from edgeguard.ecg.split import split
 from edgeguard.errors import InputError
 from edgeguard.evaluation import metrics
+from edgeguard.evaluation.zoo.located import located
 from edgeguard.models.run import METRICS, is_finished, is_run
 from edgeguard.runtime.files import read_json
 from edgeguard.runtime.telling import Say, log
@@ -164,7 +165,7 @@ def choose_device(name: str) -> torch.device:
 def _paths(teacher: str | Path | Sequence[str | Path] | None) -> tuple[Path, ...]:
     if teacher is None:
         return ()
-    return tuple(map(Path, [teacher] if isinstance(teacher, str | Path) else teacher))
+    return tuple(map(located, [teacher] if isinstance(teacher, str | Path) else teacher))
 
 
 def _keep_quiet(line: str) -> None:

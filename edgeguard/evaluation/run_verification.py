@@ -11,6 +11,7 @@ from edgeguard.attacks import witnesses as witness_files
 from edgeguard.errors import InputError
 from edgeguard.evaluation import divergences
 from edgeguard.evaluation.certificate import verify_certificate
+from edgeguard.evaluation.zoo.located import located
 from edgeguard.export.rung import Rung
 from edgeguard.runtime.newest import newest_model
 from edgeguard.runtime.npz import read_schema
@@ -122,7 +123,7 @@ def verify_model(
     if certificate is not None:
         if model is None:
             raise InputError(f"{certificate}: name the one ONNX file that it is of")
-        return _certificate(Path(certificate), Path(model), public_key, thresholds)
+        return _certificate(Path(certificate), located(model), public_key, thresholds)
     for option, value in (("public-key", public_key), ("thresholds", thresholds)):
         if value is not None:
             raise InputError(f"--{option}: is for the certificate of an audit; name its .json first")
@@ -133,9 +134,9 @@ def verify_model(
         return file
 
     if witnesses is not None:
-        named = [Path(one) for one in (model, other) if one is not None]
+        named = [located(one) for one in (model, other) if one is not None]
         return _replay(Path(witnesses), named, opened, say)
-    file = opened(newest_model() if model is None else Path(model))
+    file = opened(newest_model() if model is None else located(model))
     ecg, source = _windows(file, data, None if labels is None else Path(labels), rows=rows, seed=seed)
     say(f"windows: {len(ecg)} of {source}")
     return _climb(file, ecg, source, None if golden is None else Path(golden), say)

@@ -25,6 +25,7 @@ from edgeguard.errors import InputError
 from edgeguard.evaluation.sources import check_agreement, sources_of
 from edgeguard.evaluation.stream_judge import Outcome, Watch, compare_outcomes
 from edgeguard.evaluation.subject import Subject, open_subject, records_to_judge
+from edgeguard.evaluation.zoo.located import located
 from edgeguard.runtime.files import atomic_writer
 
 _BATCH = 8
@@ -161,7 +162,7 @@ def crafting_network(subject: Subject, source: str, ecg: np.ndarray) -> nn.Modul
 
     Raises InputError for a twin that does not compute what ONNX Runtime does, or a network of other windows or classes.
     """
-    crafting = subject if source == "twin" else open_subject(Path(source))
+    crafting = subject if source == "twin" else open_subject(located(source))
     if (crafting.window, crafting.classes) != (subject.window, subject.classes):
         raise InputError(f"--source {source}: takes other windows or classes than {subject.name}; name one like it")
     (first, *_), _ = sources_of(crafting, profile="paper")

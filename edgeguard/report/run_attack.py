@@ -23,6 +23,7 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.origin import file_data
 from edgeguard.errors import InputError
 from edgeguard.evaluation.transfer import choose_pairs, judge_transfer, transfer_summary
+from edgeguard.evaluation.zoo.located import located
 from edgeguard.report.attack_result import AttackResult
 from edgeguard.report.black_box import figures, write_comparison, write_report
 from edgeguard.runtime.newest import newest_model
@@ -94,7 +95,7 @@ def attack_model(
     )
 
     def opened(path: str | Path) -> OnnxModel:
-        file = open_model(path, **facts)
+        file = open_model(located(path), **facts)
         say(f"model: {file.path}")
         return file
 

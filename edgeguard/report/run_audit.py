@@ -6,6 +6,7 @@ from pathlib import Path
 from edgeguard.evaluation.audit.result import Audit
 from edgeguard.evaluation.audit.run import run_audit
 from edgeguard.evaluation.signature import load_private_key
+from edgeguard.evaluation.zoo.located import located
 from edgeguard.report.audit_files import write_audit
 from edgeguard.runtime.newest import newest_model
 from edgeguard.runtime.telling import Say, log
@@ -59,11 +60,11 @@ def audit_model(
         say(f"model: {model}")
     folder = audit_folder(model) if out is None else Path(out)
     audit = run_audit(
-        Path(model),
+        located(model),
         data=None if data is None else str(data),
         labels=None if labels is None else Path(labels),
         size=size,
-        reference=None if reference is None else Path(reference),
+        reference=None if reference is None else located(reference),
         thresholds=None if thresholds is None else Path(thresholds),
         limit=limit,
         seed=seed,
@@ -80,5 +81,5 @@ def audit_model(
 
 def audit_folder(model: str | Path) -> Path:
     """Where an audit's files stand unless told: `runs/audit/NAME`, of a file without its suffix."""
-    path = Path(model)
+    path = located(model)
     return ROOT / (path.resolve().name if path.is_dir() else path.stem)

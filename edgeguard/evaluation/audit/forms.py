@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
-import edgeguard
 from edgeguard.ecg.origin import Named, trained_on
 from edgeguard.errors import InputError
 from edgeguard.evaluation.comparison import share_sources
@@ -17,9 +15,8 @@ from edgeguard.evaluation.run_export import export_model
 from edgeguard.evaluation.sources import Source, check_agreement, sources_of
 from edgeguard.evaluation.subject import Subject, file_subject, open_subject
 from edgeguard.export.codes import is_quantised
-from edgeguard.export.float_graph import export_float
-from edgeguard.models.run import Run, load_run
-from edgeguard.runtime.files import write_bytes
+from edgeguard.export.exporter import write_float
+from edgeguard.models.run import load_run
 from edgeguard.runtime.loading import load_onnx
 from edgeguard.runtime.metadata import ModelMetadata
 from edgeguard.runtime.session import OnnxModel, open_model
@@ -180,7 +177,7 @@ def _float_forms(audited: Subject, reference: Path | None, *, out: Path, **facts
         if beside:
             return {FP32: replace(open_subject(beside[0], **facts), run=run), TORCH: open_subject(run.path)}
     try:
-        made = _float_file(run, file, out / f"{file.path.stem.removesuffix('-int8')}-fp32.onnx")
+        made = write_float(run, out / f"{file.path.stem.removesuffix('-int8')}-fp32.onnx")
     except InputError:
         return {TORCH: open_subject(run.path)}
     return {FP32: replace(file_subject(open_model(made)), run=run), TORCH: open_subject(run.path)}
@@ -198,26 +195,6 @@ def _files_of(weights_sha256: str | None, folder: Path) -> list[Path]:
         if about.parent_sha256 == weights_sha256 and about.hop is None:
             found.append(path)
     return found
-
-
-def _float_file(run: Run, file: OnnxModel, path: Path) -> Path:
-    """The float graph of a run as a file, as its own exporter writes it."""
-    graph = export_float(run.model, window=file.window)
-    about = ModelMetadata(
-        classes=file.classes,
-        sampling_rate=file.sampling_rate,
-        window=file.window,
-        architecture=run.config.get("arch"),
-        defense=run.config.get("defense"),
-        seed=run.config.get("seed"),
-        data=run.config.get("data"),
-        split=run.config.get("split"),
-        parent_sha256=run.weights_sha256,
-        tool_version=edgeguard.__version__,
-    )
-    onnx.helper.set_model_props(graph, about.to_props())
-    write_bytes(path, graph.SerializeToString())
-    return path
 
 
 def _sources(subject: Subject, profile: str, chosen: tuple[str, ...] | None) -> tuple[tuple[Source, ...], str | None]:

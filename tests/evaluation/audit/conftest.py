@@ -1,6 +1,7 @@
 """A small run, and an audit that is small in everything but its sections."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,50 +24,48 @@ robustness_loss_points = 90
 Run = Callable[..., Audit]
 
 
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
+TRACED: dict[bytes, ModelProto] = {}
+
+
+def traced_once(model: nn.Module, *, window: int) -> ModelProto:
+    """`export_float`; tracing a network takes seconds, and equal weights are traced once."""
+    weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+    if weights not in TRACED:
+        TRACED[weights] = export_float(model, window=window)
+    copy = ModelProto()
+    copy.CopyFrom(TRACED[weights])
+    return copy
+
+
+@contextmanager
+def small() -> Iterator[None]:
+    """One thread, tiny sizes, and a strict portfolio of four steps, for as long as it lasts."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="package", autouse=True)
-def traced_once() -> Iterator[None]:
-    """Tracing a network takes seconds: equal weights are traced once."""
-    traced: dict[bytes, ModelProto] = {}
-
-    def export(model: nn.Module, *, window: int) -> ModelProto:
-        weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
-        if weights not in traced:
-            traced[weights] = export_float(model, window=window)
-        copy = ModelProto()
-        copy.CopyFrom(traced[weights])
-        return copy
-
-    with pytest.MonkeyPatch.context() as patch:
-        for where in ("export.float_graph", "export.exporter", "evaluation.audit.forms"):
-            patch.setattr(f"edgeguard.{where}.export_float", export)
-        yield
-
-
-@pytest.fixture(scope="package")
-def waves(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(run folder, folder of records); tests only read them."""
-    return make_wave_run(tmp_path_factory.mktemp("waves"))
-
-
-@pytest.fixture(scope="package", autouse=True)
-def tiny() -> Iterator[None]:
-    """Every size is tiny, and the strict portfolio has four steps."""
     with pytest.MonkeyPatch.context() as patch:
         for size in SIZES:
             patch.setitem(SIZES, size, TINY)
         patch.setattr("edgeguard.evaluation.portfolio._STRICT_STEPS", 4)
+        for where in ("export.float_graph", "export.exporter"):
+            patch.setattr(f"edgeguard.{where}.export_float", traced_once)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def always_small() -> Iterator[None]:
+    with small():
         yield
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
+def waves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(run folder, folder of records); tests only read them."""
+    with small():
+        return make_wave_run(tmp_path_factory.mktemp("waves"))
+
+
+@pytest.fixture(scope="session")
 def thresholds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Demands that sixteen records can decide."""
     path = tmp_path_factory.mktemp("thresholds") / "own.toml"
@@ -74,7 +73,7 @@ def thresholds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def audited(thresholds: Path) -> Run:
     """`run_audit` in the quick size with these demands."""
 
@@ -84,8 +83,9 @@ def audited(thresholds: Path) -> Run:
     return audit
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def done(waves: tuple[Path, Path], audited: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
     """(an audit of the run, its folder); tests only read them."""
     out = tmp_path_factory.mktemp("audit")
-    return audited(waves[0], out), out
+    with small():
+        return audited(waves[0], out), out

@@ -16,12 +16,10 @@ from edgeguard.evaluation.reproduction.prepare import Reproduction, Setting, pre
 from edgeguard.evaluation.reproduction.scope import Scope
 
 
-@pytest.fixture(scope="package", autouse=True)
-def no_disk() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without fsync, which takes longer than all else that the tests do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda descriptor: None)
-        yield
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,189 @@
+"""What a network is worth in each of its forms: in torch, as float file, in int8, as the stream a watch runs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeguard.ecg.dataset import Dataset
+from edgeguard.ecg.split import stratified
+from edgeguard.evaluation.contender import Contender, open_contender
+from edgeguard.evaluation.evaluate import Evaluation, evaluate_contenders
+from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
+from edgeguard.evaluation.masking_run import check_contender
+from edgeguard.evaluation.metrics import confusion_matrix
+from edgeguard.evaluation.paired import paired_difference
+from edgeguard.evaluation.portfolio import portfolio
+from edgeguard.evaluation.sources import Source
+from edgeguard.evaluation.subject import Subject, records_to_judge
+from edgeguard.runtime.streaming import StreamModel, open_stream
+
+SCHEMA = "edgeguard.scores/2"
+TORCH, FP32, INT8, STREAMING = "torch", "fp32", "int8", "int8-streaming"
+
+
+@dataclass(frozen=True)
+class Forms:
+    """A network's forms, each a path: the run folder and three files."""
+
+    torch: Path
+    fp32: Path
+    int8: Path
+    streaming: Path
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One evaluation of every form.
+
+    Attributes:
+        profile: `paper` or `strict`.
+        eps: microvolts.
+        records: at most so many, stratified; None: the whole test part.
+    """
+
+    profile: str
+    eps: float
+    records: int | None = None
+
+
+def score_forms(
+    forms: Forms, dataset: Dataset, trials: Sequence[Trial], *, seed: int = 0, threads: int = 1
+) -> dict[str, Any]:
+    """Scores of all forms on the network's own test part, ready for `scores.json`.
+
+    In profile `paper` each form is attacked by its own gradient, a stream by its int8 file's. In `strict` what was
+    crafted on the run and on the int8 file's twin is judged on every form.
+
+    Raises InputError for a form that cannot be opened, and for a twin that does not compute what ONNX Runtime does.
+    """
+    contenders = _contenders(forms, threads=threads)
+    everything, which = records_to_judge(contenders[TORCH].subject, dataset, part="test")
+    rows: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
+    stream_rows = stream_equal = 0
+    checks: list[dict[str, Any]] = []
+    for trial in trials:
+        index = everything
+        if trial.records is not None and trial.records < len(index):
+            index = stratified(dataset.labels, index, trial.records, seed=seed)
+        attacks = portfolio(profile=trial.profile, eps=trial.eps)
+        entrants = contenders if trial.profile == "paper" else _sharing(contenders)
+        judged = evaluate_contenders(list(entrants.values()), dataset, index, attacks, seed=seed)
+        found = dict(zip(entrants, judged, strict=True))
+        rows += [_row(form, trial, evaluation) for form, evaluation in found.items()]
+        differences += [_difference(trial, found[INT8], found[other], other) for other in (TORCH, FP32)]
+        equal = [
+            np.array_equal(ours, theirs)
+            for one, other in zip(found[STREAMING].judged, found[INT8].judged, strict=True)
+            for ours, theirs in zip(_logits(one), _logits(other), strict=True)
+        ]
+        stream_rows, stream_equal = stream_rows + len(equal), stream_equal + sum(equal)
+        if not checks:
+            found_checks = check_contender(contenders[INT8], dataset, index, attacks, seed=seed)
+            checks = [asdict(check) for check in found_checks]
+    return {
+        "schema": SCHEMA,
+        "data": dataset.source,
+        "records": which,
+        "rows": rows,
+        "differences": differences,
+        "stream": {"compared": stream_rows, "equal": stream_equal},
+        "checks": checks,
+    }
+
+
+def _contenders(forms: Forms, *, threads: int) -> dict[str, Contender]:
+    """Form -> contender, each crafted on by itself."""
+    attacks = portfolio()
+    torch = open_contender(forms.torch, None, attacks)
+    int8 = open_contender(forms.int8, None, attacks, gradients=("twin",), threads=threads)
+    # The twin of a float file is its run, but for the rounding of sums.
+    fp32 = open_contender(forms.fp32, None, attacks, gradients=("none",), threads=threads)
+    fp32 = replace(fp32, sources=torch.sources)
+    stream = _stream_subject(open_stream(forms.streaming), int8.subject)
+    return {
+        TORCH: torch,
+        FP32: fp32,
+        INT8: int8,
+        STREAMING: replace(int8, subject=stream, crafting=int8.subject, sources=_borrowed(int8.sources)),
+    }
+
+
+def _sharing(contenders: dict[str, Contender]) -> dict[str, Contender]:
+    """Every form attacked through the run and through the int8 file's twin."""
+    (run,), (twin,) = contenders[TORCH].sources, contenders[INT8].sources
+    both = {form: (run, twin if form == INT8 else replace(twin, twin_of=None)) for form in contenders}
+    return {form: replace(one, sources=both[form]) for form, one in contenders.items()}
+
+
+def _borrowed(sources: Sequence[Source]) -> tuple[Source, ...]:
+    """Another's twins, which are held against that other's file."""
+    return tuple(replace(source, twin_of=None) for source in sources)
+
+
+def _stream_subject(stream: StreamModel, window: Subject) -> Subject:
+    """A stream as a classifier of windows: each is played from silence, and the decision at its end counts."""
+
+    def logits(ecg: np.ndarray) -> np.ndarray:
+        return np.stack([_played(stream, record[0]) for record in ecg])
+
+    return replace(window, name=str(stream.path), logits=logits, sha256=stream.sha256)
+
+
+def _played(stream: StreamModel, ecg: np.ndarray) -> np.ndarray:
+    stream.reset()
+    decision = None
+    for first in range(0, len(ecg), stream.hop):
+        decision = stream.step(ecg[first : first + stream.hop])
+    assert decision is not None
+    return decision
+
+
+def _logits(entry: Any) -> np.ndarray:
+    assert entry.logits is not None
+    logits: np.ndarray = entry.logits
+    return logits
+
+
+def _row(form: str, trial: Trial, evaluation: Evaluation) -> dict[str, Any]:
+    """Clean, under PGD, under SAP and under all of them; of several attacks of a kind, right under each of them."""
+    row: dict[str, Any] = {"form": form, "profile": trial.profile, "eps_uv": trial.eps, "n": len(evaluation.labels)}
+    for name in ("clean", "pgd", "sap"):
+        of_kind = replace(evaluation, judged=[one for one in evaluation.judged if one.attack.name == name])
+        row[name] = _scores(evaluation, of_kind.worst_case())
+    worst = evaluation.worst_case()
+    return {**row, "worst_case": _scores(evaluation, worst), "recall": _recalls(evaluation, worst)}
+
+
+def _scores(evaluation: Evaluation, predicted: np.ndarray) -> dict[str, Any]:
+    confusion = confusion_matrix(evaluation.labels, predicted, len(evaluation.classes))
+    return {"accuracy": accuracy_rate(confusion), "f1": f1_rate(confusion)}
+
+
+def _recalls(evaluation: Evaluation, predicted: np.ndarray) -> dict[str, Any]:
+    """Class -> share of its records that no attack turned."""
+    right = predicted == evaluation.labels
+    own = {name: evaluation.labels == number for number, name in enumerate(evaluation.classes)}
+    return {name: rate(int(right[mask].sum()), int(mask.sum())) for name, mask in own.items()}
+
+
+def _difference(trial: Trial, int8: Evaluation, other: Evaluation, form: str) -> dict[str, Any]:
+    """int8 less another form, record by record."""
+
+    def right(evaluation: Evaluation, names: tuple[str, ...]) -> np.ndarray:
+        judged = [one for one in evaluation.judged if one.attack.name in names]
+        good: np.ndarray = replace(evaluation, judged=judged).worst_case() == evaluation.labels
+        return good
+
+    everything = ("clean", "pgd", "sap")
+    return {
+        "profile": trial.profile,
+        "eps_uv": trial.eps,
+        "form": INT8,
+        "reference": form,
+        "clean": paired_difference(right(int8, ("clean",)), right(other, ("clean",))),
+        "worst_case": paired_difference(right(int8, everything), right(other, everything)),
+    }

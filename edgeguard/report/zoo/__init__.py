@@ -1,0 +1,1 @@
+"""The networks that come with the package, from recipe to model card."""

@@ -1,0 +1,195 @@
+"""Make the zoo: train what is missing, export it, judge every form, write cards and the index."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeguard.ecg.sources import load_dataset
+from edgeguard.errors import InputError
+from edgeguard.evaluation.run_export import export_model
+from edgeguard.evaluation.run_training import train_model
+from edgeguard.evaluation.zoo.scores import FP32, Forms, Trial, score_forms
+from edgeguard.export.exporter import write_float
+from edgeguard.export.streaming.compiler import compile_stream
+from edgeguard.firmware_sim.bill import bill
+from edgeguard.models.run import CONFIG, METRICS, WEIGHTS, is_finished, is_run, load_run
+from edgeguard.report.zoo.card import model_card
+from edgeguard.report.zoo.recipes import Recipe, read_recipes
+from edgeguard.runtime.files import read_json, sha256_file, write_bytes, write_json
+from edgeguard.runtime.telling import Say, log
+from edgeguard.runtime.zoo import CARD, INDEX, SCHEMA
+
+SCORES = "scores.json"
+_PROOF_HOPS = 300
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was made of a recipe: steps that were done now, the others stood already."""
+
+    name: str
+    folder: str
+    steps: tuple[str, ...]
+
+
+def build_zoo(
+    names: Sequence[str] = (),
+    *,
+    data: str | Path,
+    out: str | Path,
+    spread: bool = True,
+    threads: int = 1,
+    say: Say = log,
+) -> list[Built]:
+    """Make the networks of `recipes.toml` in a folder; what stands and fits is left, so that a stopped call goes on.
+
+    Args:
+        names: of recipes; none: all of them. Teachers are made first.
+        data: the records.
+        out: the folder; it holds the recipes, and gets a folder a network, and the index.
+        spread: whether to train and judge the further seeds too, in `out/seeds`, which is not published.
+        threads: of ONNX Runtime.
+        say: receives a line now and then.
+
+    Raises InputError for an unknown name and for whatever a training or an export refuses.
+    """
+    root = Path(out)
+    recipes = read_recipes(root)
+    if unknown := [name for name in names if name not in recipes]:
+        raise InputError(f"{unknown[0]}: no such recipe; choose from {', '.join(recipes)}")
+    built = [_build(recipes[name], root, str(data), spread, threads, say) for name in _ordered(names, recipes)]
+    write_index(root)
+    return built
+
+
+def write_index(root: Path) -> None:
+    """Hash every published file of the networks that stand in a folder, and say what they are."""
+    models = {}
+    for name in read_recipes(root):
+        if (root / name / SCORES).is_file():
+            models[name] = _entry(root / name)
+    write_json(root / INDEX, {"schema": SCHEMA, "models": models})
+
+
+def _entry(folder: Path) -> dict[str, Any]:
+    config, metrics, scores = (read_json(folder / name) for name in (CONFIG, METRICS, SCORES))
+    rows = [row for row in scores["rows"] if row["form"] == "int8"]
+    return {
+        **{key: config[key] for key in ("defense", "arch", "preset", "seed")},
+        "parameters": metrics["parameters"],
+        "clean": next(row["clean"] for row in rows),
+        "worst_case": {
+            f"{row['eps_uv']:g}": row["worst_case"]["accuracy"] for row in rows if row["profile"] == "strict"
+        },
+        "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.name[0] != "."},
+    }
+
+
+def _ordered(names: Sequence[str], recipes: dict[str, Recipe]) -> list[str]:
+    """The names and their teachers, in the order of the file, where teachers stand above their students."""
+    wanted = set(names) or set(recipes)
+    for name in reversed(recipes):
+        if name in wanted:
+            wanted.update(recipes[name].teachers)
+    return [name for name in recipes if name in wanted]
+
+
+def _build(recipe: Recipe, root: Path, data: str, spread: bool, threads: int, say: Say) -> Built:
+    folder, steps = root / recipe.name, []
+    if not is_finished(folder):
+        say(f"{recipe.name}: training")
+        _train(recipe, folder, root, data, int(recipe.options.get("seed", 0)), say)
+        steps.append("trained")
+    if _needs_export(recipe.name, folder):
+        say(f"{recipe.name}: exporting")
+        _export(recipe.name, folder, data, say)
+        steps.append("exported")
+    if _needs_scores(recipe, folder):
+        say(f"{recipe.name}: judging")
+        trials = [Trial("paper", 10.0), *(Trial("strict", eps, recipe.records) for eps in recipe.strict)]
+        _score(recipe.name, folder, data, trials, threads)
+        steps.append("judged")
+    if spread and recipe.seeds > 1 and _spread(recipe, folder, root, data, threads, say):
+        steps.append("seeds")
+    _write_card(recipe, folder)
+    return Built(recipe.name, str(folder), tuple(steps))
+
+
+def _train(recipe: Recipe, folder: Path, root: Path, data: str, seed: int, say: Say) -> None:
+    train_model(
+        **{**recipe.options, "seed": seed},
+        data=data,
+        teacher=[root / teacher for teacher in recipe.teachers] or None,
+        out=folder,
+        resume=is_run(folder),
+        # The records by their name alone: where they lay is no part of the recipe.
+        origin={"data": Path(data).name, "split_seed": 0},
+        say=say,
+    )
+
+
+def _needs_export(name: str, folder: Path) -> bool:
+    return not all((folder / f"{name}-{form}.onnx").is_file() for form in ("int8", "int8-streaming"))
+
+
+def _export(name: str, folder: Path, data: str, say: Say) -> None:
+    with tempfile.TemporaryDirectory() as staging:
+        made = export_model(folder, int8=True, data=data, out=staging, say=say)
+        assert made.int8 is not None
+        target = folder / f"{name}-int8.onnx"
+        write_bytes(target, Path(made.int8).read_bytes())
+    compile_stream(target, folder / f"{name}-int8-streaming.onnx", hop=1.0, proof_hops=_PROOF_HOPS)
+
+
+def _needs_scores(recipe: Recipe, folder: Path) -> bool:
+    """Whether scores are missing, of other weights, or of other budgets."""
+    if not (folder / SCORES).is_file():
+        return True
+    scores = read_json(folder / SCORES)
+    judged = {row["eps_uv"] for row in scores["rows"] if row["profile"] == "strict"}
+    return bool(scores.get("weights_sha256") != sha256_file(folder / WEIGHTS) or not {*recipe.strict} <= judged)
+
+
+def _score(name: str, folder: Path, data: str, trials: Sequence[Trial], threads: int) -> None:
+    with tempfile.TemporaryDirectory() as staging:
+        fp32 = write_float(load_run(folder), Path(staging) / f"{name}-{FP32}.onnx")
+        forms = Forms(folder, fp32, *(folder / f"{name}-{form}.onnx" for form in ("int8", "int8-streaming")))
+        scores = score_forms(forms, load_dataset(data), trials, threads=threads)
+    bills = {form: bill(folder / f"{name}-{form}.onnx").to_json() for form in ("int8", "int8-streaming")}
+    write_json(
+        folder / SCORES,
+        {**scores, "data": Path(data).name, "weights_sha256": sha256_file(folder / WEIGHTS), "bill": bills},
+    )
+
+
+def _spread(recipe: Recipe, folder: Path, root: Path, data: str, threads: int, say: Say) -> bool:
+    """Judge the recipe's further seeds in the paper's profile, and keep their scores beside the published ones."""
+    scores = read_json(folder / SCORES)
+    known = {entry["seed"] for entry in scores.get("seeds", ())}
+    wanted = [seed for seed in range(1, recipe.seeds) if seed not in known]
+    for seed in wanted:
+        other = root / "seeds" / f"{recipe.name}-s{seed}"
+        if not is_finished(other):
+            say(f"{recipe.name}: training seed {seed}")
+            _train(recipe, other, root, data, seed, say)
+        if _needs_export(other.name, other):
+            _export(other.name, other, data, say)
+        if not (other / SCORES).is_file():
+            say(f"{recipe.name}: judging seed {seed}")
+            _score(other.name, other, data, [Trial("paper", 10.0)], threads)
+        (row,) = (row for row in read_json(other / SCORES)["rows"] if row["form"] == "int8")
+        entry = {"seed": seed, "weights_sha256": sha256_file(other / WEIGHTS), **row}
+        scores["seeds"] = [*scores.get("seeds", ()), entry]
+        write_json(folder / SCORES, scores)
+    return bool(wanted)
+
+
+def _write_card(recipe: Recipe, folder: Path) -> None:
+    facts = {name: read_json(folder / name) for name in (CONFIG, METRICS, SCORES)}
+    sizes = {
+        path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.suffix in (".onnx", ".safetensors")
+    }
+    card = model_card(recipe, facts[CONFIG], facts[METRICS], facts[SCORES], sizes)
+    write_bytes(folder / CARD, card.encode())

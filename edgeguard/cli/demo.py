@@ -79,19 +79,38 @@ def _table(report: dict[str, Any]) -> str:
     lines.append("")
     for name, network in report["networks"].items():
         lines += _deployed(name, network)
+    lines += ["", *_zoo(report["zoo"], eps)]
     lines += ["", *(f"figure     {path}" for path in report["figures"].values()), "", _verdict(report)]
     return "\n".join(lines)
+
+
+def _zoo(networks: dict[str, Any], eps: float) -> list[str]:
+    """The zoo's networks, a line of scores and one of the stream each."""
+    count = next(iter(networks.values()))["n"]
+    lines = [f"from the zoo, trained on real records, int8, judged on {count} of these synthetic ones", ""]
+    for name, network in networks.items():
+        rates = "".join(f"{_rate(network['int8'], attack, eps):<22}" for attack in ("clean", "pgd", "sap"))
+        lines.append(f"{name:<20}{rates}".rstrip())
+    lines.append("")
+    return lines + [_stream_line(f"{name:<20}", network["stream"]) for name, network in networks.items()]
+
+
+def _stream_line(before: str, stream: dict[str, Any]) -> str:
+    latency = stream["latency_ms"]
+    return (
+        f"{before}streamed {stream['signal_seconds']:.0f} s: {stream['decisions']} decisions, latency p50 "
+        f"{latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms, {stream['deadline_misses']} deadlines missed"
+    )
 
 
 def _deployed(name: str, network: dict[str, Any]) -> list[str]:
     from edgeguard.report.query_curve import distance_text
 
     stream, box = network["stream"], network["black_box"]
-    latency, last = stream["latency_ms"], box["curve"][-1]
+    last = box["curve"][-1]
     return [
         f"{name:<9}{network['file']}",
-        f"{'':<9}streamed {stream['signal_seconds']:.0f} s: {stream['decisions']} decisions, latency p50 "
-        f"{latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms, {stream['deadline_misses']} deadlines missed",
+        _stream_line(" " * 9, stream),
         f"{'':<9}smooth-geo attack on {box['attacked']} records, {box['queries']} labels each: median distance "
         f"{distance_text(last['median_l2_uv'])} uV (L2), {distance_text(last['median_linf_uv'])} uV (L-inf)",
     ]

@@ -1,4 +1,7 @@
-"""The whole line on synthetic records: two networks trained, exported, streamed, attacked and compared."""
+"""The whole line on synthetic records: two networks trained, exported, streamed, attacked and compared.
+
+Beside them the zoo's, trained on real records, on the same watch.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +32,7 @@ from edgeguard.firmware_sim.events import event_log
 from edgeguard.firmware_sim.result import SimulationResult
 from edgeguard.firmware_sim.simulator import simulate
 from edgeguard.models.run import is_finished, load_run
+from edgeguard.report.demo_zoo import NETWORKS, ZooOutcome, zoo_outcome
 from edgeguard.report.figures import AttackedRecord, draw_attack, draw_query_curves, draw_robustness
 from edgeguard.report.query_curve import query_curve
 from edgeguard.runtime.session import open_model
@@ -100,8 +104,13 @@ def run_demo(out: Path, options: DemoOptions, *, device: torch.device, say: Say)
     parts = split(dataset, seed=options.seed)
     say(f"records: {len(dataset)} synthetic, {len(parts.train)} to train on, {len(parts.test)} to test on")
     outcomes = [_outcome(name, out, dataset, parts, options, device=device, say=say) for name in DEFENSES]
+    recordings = _recordings(options.seed)
+    ready = []
+    for name in NETWORKS:
+        say(f"zoo:{name}: judged and streamed")
+        ready.append(zoo_outcome(name, out, dataset, parts.test, recordings, eps=PAPER_EPS_UV, seed=options.seed))
     figures = _draw(out, dataset, parts, outcomes, options)
-    return _report(outcomes, parts, options, figures)
+    return _report(outcomes, ready, parts, options, figures)
 
 
 def _outcome(
@@ -172,9 +181,9 @@ def _sap(radii: tuple[float, ...]) -> list[Attack]:
     return [Attack("sap", eps, eps / PAPER_EPS_UV, steps=_STEPS, smooth_steps=_SMOOTH_STEPS) for eps in radii]
 
 
-def _streamed(int8: Path, events: Path, seed: int) -> SimulationResult:
-    """One recording a class, each long enough for half a minute of decisions."""
-    records = [
+def _recordings(seed: int) -> list[Record]:
+    """One a class, each long enough for half a minute of decisions."""
+    return [
         Record(
             f"stream-{label}",
             synthesise(label, np.random.default_rng([seed, i, 1]), duration=_STREAMED_SECONDS),
@@ -182,8 +191,11 @@ def _streamed(int8: Path, events: Path, seed: int) -> SimulationResult:
         )
         for i, label in enumerate(CLASSES)
     ]
+
+
+def _streamed(int8: Path, events: Path, seed: int) -> SimulationResult:
     with event_log(events) as log:
-        return simulate(open_model(int8), records, log)
+        return simulate(open_model(int8), _recordings(seed), log)
 
 
 def _attacked(int8: Path, witnesses: Path, dataset: Dataset, options: DemoOptions) -> Campaign:
@@ -246,7 +258,9 @@ def _example(dataset: Dataset, parts: Split, outcome: Outcome, seed: int) -> Att
     )
 
 
-def _report(outcomes: list[Outcome], parts: Split, options: DemoOptions, figures: dict[str, str]) -> dict[str, Any]:
+def _report(
+    outcomes: list[Outcome], ready: list[ZooOutcome], parts: Split, options: DemoOptions, figures: dict[str, str]
+) -> dict[str, Any]:
     networks = {outcome.defense: _figures_of(outcome, options.queries) for outcome in outcomes}
     rates = [_accuracy(networks[defense]["int8"], "sap") for defense in DEFENSES]
     return {
@@ -254,6 +268,7 @@ def _report(outcomes: list[Outcome], parts: Split, options: DemoOptions, figures
         "n": len(parts.test),
         "eps_uv": PAPER_EPS_UV,
         "networks": networks,
+        "zoo": {one.name: one.to_json() for one in ready},
         **comparison(*rates),
         "figures": figures,
     }

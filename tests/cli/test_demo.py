@@ -46,6 +46,10 @@ def test_every_step_leaves_its_figures(first: dict[str, Any]) -> None:
         assert {row["alpha_uv"] for row in sap if row["eps_uv"] == PAPER_EPS_UV} == {1.0}
         assert network["stream"]["decisions"] == 4 * 31
         assert network["black_box"]["samples"] == 3 and network["black_box"]["queries"] == 30
+    assert set(first["zoo"]) == {"none-edge-m", "adt-edge-m"}
+    for network in first["zoo"].values():
+        assert [row["name"] for row in network["int8"]] == ["clean", "pgd", "sap"]
+        assert network["n"] == first["n"] and network["stream"]["decisions"] == 4 * 31
     for path in first["figures"].values():
         assert matplotlib.image.imread(path).shape[0] > 300
 

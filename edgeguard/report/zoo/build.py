@@ -16,7 +16,7 @@ from edgeguard.export.streaming.compiler import compile_stream
 from edgeguard.firmware_sim.bill import bill
 from edgeguard.models.run import CONFIG, METRICS, WEIGHTS, is_finished, is_run, load_run
 from edgeguard.report.zoo.card import model_card
-from edgeguard.report.zoo.recipes import Recipe, read_recipes
+from edgeguard.report.zoo.recipes import Recipe, read_recipes, seed_folder, teacher_of
 from edgeguard.runtime.files import read_json, sha256_file, write_bytes, write_json
 from edgeguard.runtime.telling import Say, log
 from edgeguard.runtime.zoo import CARD, INDEX, SCHEMA
@@ -92,15 +92,14 @@ def _ordered(names: Sequence[str], recipes: dict[str, Recipe]) -> list[str]:
     wanted = set(names) or set(recipes)
     for name in reversed(recipes):
         if name in wanted:
-            wanted.update(recipes[name].teachers)
+            wanted.update(teacher_of(token)[0] for token in recipes[name].teachers)
     return [name for name in recipes if name in wanted]
 
 
 def _build(recipe: Recipe, root: Path, data: str, spread: bool, threads: int, say: Say) -> Built:
     folder, steps = root / recipe.name, []
     if not is_finished(folder):
-        say(f"{recipe.name}: training")
-        _train(recipe, folder, root, data, int(recipe.options.get("seed", 0)), say)
+        _train(recipe, root, data, None, say)
         steps.append("trained")
     if _needs_export(recipe.name, folder):
         say(f"{recipe.name}: exporting")
@@ -117,17 +116,27 @@ def _build(recipe: Recipe, root: Path, data: str, spread: bool, threads: int, sa
     return Built(recipe.name, str(folder), tuple(steps))
 
 
-def _train(recipe: Recipe, folder: Path, root: Path, data: str, seed: int, say: Say) -> None:
+def _train(recipe: Recipe, root: Path, data: str, seed: int | None, say: Say) -> Path:
+    """Train the published network of a recipe, or a further seed; teachers that are missing first."""
+    folder = root / (recipe.name if seed is None else seed_folder(recipe.name, seed))
+    if is_finished(folder):
+        return folder
+    recipes = read_recipes(root)
+    teachers = [
+        _train(recipes[name], root, data, teacher_seed, say) for name, teacher_seed in map(teacher_of, recipe.teachers)
+    ]
+    say(f"{recipe.name}: training" + ("" if seed is None else f" seed {seed}"))
     train_model(
-        **{**recipe.options, "seed": seed},
+        **{**recipe.options, "seed": int(recipe.options.get("seed", 0)) if seed is None else seed},
         data=data,
-        teacher=[root / teacher for teacher in recipe.teachers] or None,
+        teacher=teachers or None,
         out=folder,
         resume=is_run(folder),
         # The records by their name alone: where they lay is no part of the recipe.
         origin={"data": Path(data).name, "split_seed": 0},
         say=say,
     )
+    return folder
 
 
 def _needs_export(name: str, folder: Path) -> bool:
@@ -170,10 +179,7 @@ def _spread(recipe: Recipe, folder: Path, root: Path, data: str, threads: int, s
     known = {entry["seed"] for entry in scores.get("seeds", ())}
     wanted = [seed for seed in range(1, recipe.seeds) if seed not in known]
     for seed in wanted:
-        other = root / "seeds" / f"{recipe.name}-s{seed}"
-        if not is_finished(other):
-            say(f"{recipe.name}: training seed {seed}")
-            _train(recipe, other, root, data, seed, say)
+        other = _train(recipe, root, data, seed, say)
         if _needs_export(other.name, other):
             _export(other.name, other, data, say)
         if not (other / SCORES).is_file():

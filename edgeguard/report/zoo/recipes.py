@@ -16,7 +16,8 @@ class Recipe:
 
     Attributes:
         options: of `edgeguard train`, among them defense, arch and preset.
-        teachers: networks of the zoo whose mean is learnt; none: the preset's own teacher.
+        teachers: networks whose mean is learnt, by name, or `NAME:SEED` for a further seed of one; none: the preset's
+            own teacher.
         strict: budgets of the strict profile, microvolts; the paper's profile always has 10.
         records: of the strict profile at most so many, stratified; None: the whole test part.
         seeds: how many seeds are trained; the first is published, the others tell the spread.
@@ -38,8 +39,24 @@ class Recipe:
             f"--{key.replace('_', '-')} {value:g}" if isinstance(value, float) else _word(key, value)
             for key, value in given.items()
         ]
-        words += [f"--teacher zoo:{teacher}" for teacher in self.teachers]
+        words += [f"--teacher {_teacher_word(teacher)}" for teacher in self.teachers]
         return " ".join(["edgeguard train", *words, "--data training2017.zip"])
+
+
+def seed_folder(name: str, seed: int) -> str:
+    """Where a further seed of a recipe stands beside the zoo's networks; it is not published."""
+    return f"seeds/{name}-s{seed}"
+
+
+def teacher_of(token: str) -> tuple[str, int | None]:
+    """(recipe, further seed or None) of an entry of `teachers`."""
+    name, colon, seed = token.partition(":")
+    return name, int(seed) if colon else None
+
+
+def _teacher_word(token: str) -> str:
+    name, seed = teacher_of(token)
+    return f"zoo:{name}" if seed is None else seed_folder(name, seed)
 
 
 def _word(key: str, value: Any) -> str:
@@ -68,6 +85,11 @@ def read_recipes(folder: Path) -> dict[str, Recipe]:
             if key in own:
                 own[key] = tuple(own[key])
         recipes[name] = Recipe(name, entry, **own)
-        if missing := [teacher for teacher in recipes[name].teachers if teacher not in recipes]:
+        if missing := [one for one in recipes[name].teachers if not _stands(one, recipes)]:
             raise InputError(f"{path}: {name}.teachers names {missing[0]}, which does not stand above it; move it up")
     return recipes
+
+
+def _stands(token: str, recipes: dict[str, Recipe]) -> bool:
+    name, colon, seed = token.partition(":")
+    return name in recipes and (not colon or (seed.isdecimal() and 0 < int(seed) < recipes[name].seeds))

@@ -25,6 +25,7 @@ from edgeguard.runtime.loading import load_onnx
 from edgeguard.runtime.stream_form import stream_form
 from edgeguard.runtime.telling import Say, log
 from edgeguard.runtime.typed_json import IF_GIVEN, from_json, to_json
+from edgeguard.runtime.zoo import PREFIX
 
 SCHEMA = "edgeguard.export/1"
 
@@ -126,7 +127,7 @@ def export_model(
     if calibration_windows < 1:
         raise InputError(f"--calibration-windows {calibration_windows}: at least 1 window needed")
     path, folder = None if model is None else located(model), None if out is None else Path(out)
-    if model is not None and folder is None and path != Path(model):
+    if path is not None and folder is None and str(model).startswith(PREFIX):
         folder = Path("runs") / path.stem
     if path is not None and path.suffix == ".onnx":
         if int8 or not streaming:

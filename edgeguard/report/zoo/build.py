@@ -166,7 +166,11 @@ def _score(name: str, folder: Path, data: str, trials: Sequence[Trial], threads:
         fp32 = write_float(load_run(folder), Path(staging) / f"{name}-{FP32}.onnx")
         forms = Forms(folder, fp32, *(folder / f"{name}-{form}.onnx" for form in ("int8", "int8-streaming")))
         scores = score_forms(forms, load_dataset(data), trials, threads=threads)
-    bills = {form: bill(folder / f"{name}-{form}.onnx").to_json() for form in ("int8", "int8-streaming")}
+    bills = {}
+    for form in ("int8", "int8-streaming"):
+        file = folder / f"{name}-{form}.onnx"
+        # Where it lay while it was judged is nobody's business.
+        bills[form] = {**bill(file).to_json(), "model": file.name}
     write_json(
         folder / SCORES,
         {**scores, "data": Path(data).name, "weights_sha256": sha256_file(folder / WEIGHTS), "bill": bills},

@@ -35,10 +35,7 @@ class Recipe:
     def command(self) -> str:
         """The training as a command line."""
         given = {**self.options, **({"seed": 0} if "seed" not in self.options else {})}
-        words = [
-            f"--{key.replace('_', '-')} {value:g}" if isinstance(value, float) else _word(key, value)
-            for key, value in given.items()
-        ]
+        words = [_word(key, value) for key, value in given.items()]
         words += [f"--teacher {_teacher_word(teacher)}" for teacher in self.teachers]
         return " ".join(["edgeguard train", *words, "--data training2017.zip"])
 
@@ -63,7 +60,7 @@ def _word(key: str, value: Any) -> str:
     name = key.replace("_", "-")
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no-{name}"
-    return f"--{name} {value}"
+    return f"--{name} {str(value).removesuffix('.0') if isinstance(value, float) else value}"
 
 
 def read_recipes(folder: Path) -> dict[str, Recipe]:
@@ -84,9 +81,10 @@ def read_recipes(folder: Path) -> dict[str, Recipe]:
         for key in ("teachers", "strict"):
             if key in own:
                 own[key] = tuple(own[key])
-        recipes[name] = Recipe(name, entry, **own)
-        if missing := [one for one in recipes[name].teachers if not _stands(one, recipes)]:
+        recipe = Recipe(name, entry, **own)
+        if missing := [one for one in recipe.teachers if not _stands(one, recipes)]:
             raise InputError(f"{path}: {name}.teachers names {missing[0]}, which does not stand above it; move it up")
+        recipes[name] = recipe
     return recipes
 
 

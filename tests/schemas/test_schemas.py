@@ -146,20 +146,38 @@ def test_a_renamed_or_optional_key_breaks_the_promise() -> None:
     assert "n" in promised - {key for key, is_required in keys(loose, loose) if is_required}
 
 
+PUBLISHED: dict[str, Any] = load(ZOO / "index.json")["models"] if (ZOO / "index.json").is_file() else {}
+
+
+def test_the_index_of_the_zoo_is_valid() -> None:
+    index, schema = load(ZOO / "index.json"), load_schema("zoo/1")
+    Draft202012Validator(schema).validate(index)
+    assert list(undeclared(index, schema, schema)) == [] and len(index["models"]) > 0
+
+
 @pytest.mark.parametrize("file", ["config.json", "metrics.json", "split.json", "scores.json"])
 def test_the_files_of_the_zoo_are_valid(file: str) -> None:
     """Every network's, but for the parts, which are long and alike: the first one's."""
-    schema = {"config.json": "run/1"}.get(file, f"{file.removesuffix('.json')}/1")
+    schema = {"config.json": "run/1", "scores.json": "scores/2"}.get(file, f"{file.removesuffix('.json')}/1")
     validator = Draft202012Validator(load_schema(schema))
-    found = sorted(ZOO.glob(f"*/{file}"))
-    assert len(found) == 11
+    found = [ZOO / name / file for name in PUBLISHED]
+    assert len(found) > 0 and all(path.is_file() for path in found)
     for path in found[: 1 if file == "split.json" else None]:
         validator.validate(load(path))
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_scores_of_the_zoo_have_no_key_beside_the_schema(name: str) -> None:
+    """And the bills within them are bills."""
+    scores, schema = load(ZOO / name / "scores.json"), load_schema("scores/2")
+    assert list(undeclared(scores, schema, schema)) == []
+    for bill in scores["bill"].values():
+        Draft202012Validator(load_schema("bill/1")).validate(bill)
+
+
 def test_the_logs_of_the_zoo_are_valid() -> None:
     validator = Draft202012Validator(load_schema("log/1"))
-    lines = [json.loads(line) for path in ZOO.glob("*/log.jsonl") for line in path.read_text().splitlines()]
-    assert len(lines) >= 110
-    for line in lines:
+    logs = [(ZOO / name / "log.jsonl").read_text().splitlines() for name in PUBLISHED]
+    assert len(logs) > 0 and all(logs)
+    for line in (json.loads(line) for lines in logs for line in lines):
         validator.validate(line)

@@ -71,6 +71,8 @@ def zoo_folder() -> Path:
 def zoo_models(folder: Path | None = None) -> dict[str, ZooModel]:
     """The networks by name, in the order of the index."""
     root = folder or zoo_folder()
+    if not (root / INDEX).is_file():
+        raise InputError(f"{root / INDEX}: not found; install EdgeGuard anew, or make it with edgeguard zoo build")
     index = read_json(root / INDEX)
     models = {}
     for name, entry in index["models"].items():

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from edgeguard.ecg.dataset import cache_root
+from edgeguard.runtime.files import sha256_file
 from edgeguard.runtime.zoo import FLOAT_FORM, PREFIX, ZooModel, parse, zoo_models
 
 _RUN_FILES = ("config.json", "split.json", "metrics.json", "weights.safetensors")
@@ -34,7 +35,8 @@ def named(name: str) -> Path:
 def _float_file(model: ZooModel) -> Path:
     folder = cache_root() / "zoo" / f"{model.name}-{model.files['weights.safetensors'][:16]}"
     path = folder / model.file_name(FLOAT_FORM)
-    if not path.is_file():
+    weights = folder / "weights.safetensors"
+    if not (path.is_file() and weights.is_file() and sha256_file(weights) == model.files[weights.name]):
         from edgeguard.export.exporter import write_float
         from edgeguard.models.run import load_run
 

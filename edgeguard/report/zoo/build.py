@@ -1,16 +1,19 @@
 """Make the zoo: train what is missing, export it, judge every form, write cards and the index."""
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeguard.defenses.config import TrainConfig, make_config
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.errors import InputError
 from edgeguard.evaluation.run_export import export_model
 from edgeguard.evaluation.run_training import train_model
 from edgeguard.evaluation.zoo.scores import FP32, Forms, Trial, score_forms
+from edgeguard.evaluation.zoo.scores import SCHEMA as SCORES_SCHEMA
 from edgeguard.export.exporter import write_float
 from edgeguard.export.streaming.compiler import compile_stream
 from edgeguard.firmware_sim.bill import bill
@@ -18,8 +21,10 @@ from edgeguard.models.run import CONFIG, METRICS, WEIGHTS, is_finished, is_run, 
 from edgeguard.report.zoo.card import model_card
 from edgeguard.report.zoo.recipes import Recipe, read_recipes, seed_folder, teacher_of
 from edgeguard.runtime.files import read_json, sha256_file, write_bytes, write_json
+from edgeguard.runtime.session import open_model
+from edgeguard.runtime.streaming import open_stream
 from edgeguard.runtime.telling import Say, log
-from edgeguard.runtime.zoo import CARD, INDEX, SCHEMA
+from edgeguard.runtime.zoo import CARD, FILE_FORMS, INDEX, SCHEMA
 
 SCORES = "scores.json"
 _PROOF_HOPS = 300
@@ -68,7 +73,8 @@ def write_index(root: Path) -> None:
     """Hash every published file of the networks that stand in a folder, and say what they are."""
     models = {}
     for name in read_recipes(root):
-        if (root / name / SCORES).is_file():
+        scores = root / name / SCORES
+        if scores.is_file() and read_json(scores).get("schema") == SCORES_SCHEMA:
             models[name] = _entry(root / name)
     write_json(root / INDEX, {"schema": SCHEMA, "models": models})
 
@@ -83,17 +89,32 @@ def _entry(folder: Path) -> dict[str, Any]:
         "worst_case": {
             f"{row['eps_uv']:g}": row["worst_case"]["accuracy"] for row in rows if row["profile"] == "strict"
         },
-        "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.name[0] != "."},
+        "files": {
+            path.name: sha256_file(path)
+            for path in sorted(folder.iterdir())
+            if path.is_file() and not path.name.startswith(".")
+        },
     }
 
 
 def _ordered(names: Sequence[str], recipes: dict[str, Recipe]) -> list[str]:
-    """The names and their teachers, in the order of the file, where teachers stand above their students."""
+    """The names and what they learn and start from, in the order of the file, where students stand below."""
     wanted = set(names) or set(recipes)
+    made = {_deciding(make_config(**recipe.options)): name for name, recipe in recipes.items() if not recipe.teachers}
     for name in reversed(recipes):
-        if name in wanted:
-            wanted.update(teacher_of(token)[0] for token in recipes[name].teachers)
+        if name not in wanted:
+            continue
+        recipe = recipes[name]
+        wanted.update(teacher_of(token)[0] for token in recipe.teachers)
+        config = make_config(**recipe.options)
+        for needed in (config.start(), None if recipe.teachers else config.teacher()):
+            if needed is not None and _deciding(needed) in made:
+                wanted.add(made[_deciding(needed)])
     return [name for name in recipes if name in wanted]
+
+
+def _deciding(config: TrainConfig) -> str:
+    return json.dumps(config.deciding(), sort_keys=True)
 
 
 def _build(recipe: Recipe, root: Path, data: str, spread: bool, threads: int, say: Say) -> Built:
@@ -101,7 +122,7 @@ def _build(recipe: Recipe, root: Path, data: str, spread: bool, threads: int, sa
     if not is_finished(folder):
         _train(recipe, root, data, None, say)
         steps.append("trained")
-    if _needs_export(recipe.name, folder):
+    if _needs_export(folder, recipe.name):
         say(f"{recipe.name}: exporting")
         _export(recipe.name, folder, data, say)
         steps.append("exported")
@@ -139,8 +160,13 @@ def _train(recipe: Recipe, root: Path, data: str, seed: int | None, say: Say) ->
     return folder
 
 
-def _needs_export(name: str, folder: Path) -> bool:
-    return not all((folder / f"{name}-{form}.onnx").is_file() for form in ("int8", "int8-streaming"))
+def _needs_export(folder: Path, name: str) -> bool:
+    """Whether a file is missing, or is of other weights."""
+    int8, stream = (folder / f"{name}-{form}.onnx" for form in FILE_FORMS)
+    if not (int8.is_file() and stream.is_file()):
+        return True
+    ours, theirs = open_model(int8).metadata.parent_sha256, open_stream(stream).metadata.window_sha256
+    return (ours, theirs) != (sha256_file(folder / WEIGHTS), sha256_file(int8))
 
 
 def _export(name: str, folder: Path, data: str, say: Say) -> None:
@@ -154,11 +180,16 @@ def _export(name: str, folder: Path, data: str, say: Say) -> None:
 
 def _needs_scores(recipe: Recipe, folder: Path) -> bool:
     """Whether scores are missing, of other weights, or of other budgets."""
-    if not (folder / SCORES).is_file():
+    if _is_stale(folder):
         return True
-    scores = read_json(folder / SCORES)
-    judged = {row["eps_uv"] for row in scores["rows"] if row["profile"] == "strict"}
-    return bool(scores.get("weights_sha256") != sha256_file(folder / WEIGHTS) or not {*recipe.strict} <= judged)
+    judged = {row["eps_uv"] for row in read_json(folder / SCORES)["rows"] if row["profile"] == "strict"}
+    return judged != set(recipe.strict)
+
+
+def _is_stale(folder: Path) -> bool:
+    """Whether scores are missing, or of other weights."""
+    scores = read_json(folder / SCORES) if (folder / SCORES).is_file() else {}
+    return bool(scores.get("weights_sha256") != sha256_file(folder / WEIGHTS))
 
 
 def _score(name: str, folder: Path, data: str, trials: Sequence[Trial], threads: int) -> None:
@@ -184,9 +215,9 @@ def _spread(recipe: Recipe, folder: Path, root: Path, data: str, threads: int, s
     wanted = [seed for seed in range(1, recipe.seeds) if seed not in known]
     for seed in wanted:
         other = _train(recipe, root, data, seed, say)
-        if _needs_export(other.name, other):
+        if _needs_export(other, other.name):
             _export(other.name, other, data, say)
-        if not (other / SCORES).is_file():
+        if _is_stale(other):
             say(f"{recipe.name}: judging seed {seed}")
             _score(other.name, other, data, [Trial("paper", 10.0)], threads)
         (row,) = (row for row in read_json(other / SCORES)["rows"] if row["form"] == "int8")

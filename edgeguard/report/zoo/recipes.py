@@ -77,6 +77,8 @@ def read_recipes(folder: Path) -> dict[str, Recipe]:
         raise InputError(f"{path}: not valid TOML ({error}); restore the file") from error
     recipes: dict[str, Recipe] = {}
     for name, entry in found.items():
+        if not isinstance(entry, dict):
+            raise InputError(f"{path}: {name} stands outside of every network; move it below a [NAME]")
         own = {key: entry.pop(key) for key in ("teachers", "strict", "records", "seeds", "note") if key in entry}
         for key in ("teachers", "strict"):
             if key in own:

@@ -74,12 +74,14 @@ def build(names: tuple[str, ...], data: str, out: Path, spread: bool, as_json: b
 
 def _table(models: list[dict[str, Any]]) -> str:
     width = max(len(model["name"]) for model in models) + 2
-    lines = [f"{'network':<{width}}{'preset':<8}{'int8':>10}  {'clean':<22}worst case, strict"]
+    heads = f"{'clean':<22}{'PGD and SAP, 10 uV':<22}worst case, strict"
+    lines = [f"{'network':<{width}}{'preset':<8}{'int8':>10}  {heads}"]
     for model in models:
         worst = "  ".join(f"{eps} uV {_rate(rate)}" for eps, rate in model["worst_case"].items())
         size = f"{model['bytes'].get('int8', 0):,} B"
-        clean = _rate(model["clean"]["accuracy"])
-        lines.append(f"{model['name']:<{width}}{model['preset']:<8}{size:>10}  {clean:<22}{worst}")
+        clean, attacked = (_rate(model[key]["accuracy"]) for key in ("clean", "attacked"))
+        scores = f"{clean:<22}{attacked:<22}{worst}".rstrip()
+        lines.append(f"{model['name']:<{width}}{model['preset']:<8}{size:>10}  {scores}")
     forms = "zoo:NAME is the run, zoo:NAME-int8, zoo:NAME-int8-streaming and zoo:NAME-fp32 are its files"
     return "\n".join([*lines, "", forms])
 

@@ -86,6 +86,7 @@ def _entry(folder: Path) -> dict[str, Any]:
         **{key: config[key] for key in ("defense", "arch", "preset", "seed")},
         "parameters": metrics["parameters"],
         "clean": next(row["clean"] for row in rows),
+        "attacked": next(row["worst_case"] for row in rows if row["profile"] == "paper"),
         "worst_case": {
             f"{row['eps_uv']:g}": row["worst_case"]["accuracy"] for row in rows if row["profile"] == "strict"
         },

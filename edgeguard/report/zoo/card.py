@@ -55,7 +55,7 @@ def model_card(
         "## Scores",
         f"On {scores['records']} of {scores['data']}. Every rate with its 95 % interval.",
         _score_tables(scores["rows"]),
-        _differences(scores["differences"]),
+        *([_differences(scores["differences"])] if scores["differences"] else []),
         _stream(scores["stream"]),
         *(["## Seeds", _seeds(config["seed"], scores)] if scores.get("seeds") else []),
         "## Masking checks",
@@ -122,7 +122,7 @@ def _score_tables(rows: Iterable[Mapping[str, Any]]) -> str:
                     _rate(row["sap"]["accuracy"]),
                     _rate(row["worst_case"]["accuracy"]),
                     _rate(row["worst_case"]["f1"]),
-                    _rate(row["recall"]["A"]),
+                    _rate(row["recall"]["A"]) if "A" in row["recall"] else "-",
                 )
                 for row in members
             ],

@@ -236,7 +236,8 @@ def _begin(job: Job, settings: dict[str, Any]) -> None:
     """Write what the folder's run is, before its first step."""
     _same_ancestors(job.out / CONFIG, settings)
     write_json(job.out / CONFIG, settings)
-    write_json(job.out / SPLIT, job.split.names(job.dataset))
+    # Thousands of names, which nobody reads one below the other.
+    write_json(job.out / SPLIT, job.split.names(job.dataset), indent=None)
 
 
 def _same_ancestors(path: Path, settings: dict[str, Any]) -> None:

@@ -42,9 +42,11 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
+    """Write `value` as JSON, atomically; on one line where `indent` is None."""
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=False)
+    write_bytes(path, (text + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

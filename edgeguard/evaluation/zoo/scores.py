@@ -66,9 +66,7 @@ def score_forms(
     stream_rows = stream_equal = 0
     checks: list[dict[str, Any]] = []
     for trial in trials:
-        index = everything
-        if trial.records is not None and trial.records < len(index):
-            index = stratified(dataset.labels, index, trial.records, seed=seed)
+        index = _limited(dataset, everything, trial, seed)
         attacks = portfolio(profile=trial.profile, eps=trial.eps)
         entrants = contenders if trial.profile == "paper" else _sharing(contenders)
         judged = evaluate_contenders(list(entrants.values()), dataset, index, attacks, seed=seed)
@@ -93,6 +91,21 @@ def score_forms(
         "stream": {"compared": stream_rows, "equal": stream_equal},
         "checks": checks,
     }
+
+
+def score_run(run: Path, dataset: Dataset, trial: Trial, *, seed: int = 0) -> dict[str, Any]:
+    """The row of a run alone, as `score_forms` has it for `torch` in the paper's profile."""
+    attacks = portfolio(profile=trial.profile, eps=trial.eps)
+    contender = open_contender(run, None, attacks)
+    index, _ = records_to_judge(contender.subject, dataset, part="test")
+    (evaluation,) = evaluate_contenders([contender], dataset, _limited(dataset, index, trial, seed), attacks, seed=seed)
+    return _row(TORCH, trial, evaluation)
+
+
+def _limited(dataset: Dataset, index: np.ndarray, trial: Trial, seed: int) -> np.ndarray:
+    if trial.records is None or trial.records >= len(index):
+        return index
+    return stratified(dataset.labels, index, trial.records, seed=seed)
 
 
 def _contenders(forms: Forms, *, threads: int) -> dict[str, Contender]:

@@ -12,7 +12,7 @@ from edgeguard.ecg.sources import load_dataset
 from edgeguard.errors import InputError
 from edgeguard.evaluation.run_export import export_model
 from edgeguard.evaluation.run_training import train_model
-from edgeguard.evaluation.zoo.scores import FP32, Forms, Trial, score_forms
+from edgeguard.evaluation.zoo.scores import FP32, Forms, Trial, score_forms, score_run
 from edgeguard.evaluation.zoo.scores import SCHEMA as SCORES_SCHEMA
 from edgeguard.export.exporter import write_float
 from edgeguard.export.streaming.compiler import compile_stream
@@ -132,7 +132,7 @@ def _build(recipe: Recipe, root: Path, data: str, spread: bool, threads: int, sa
         trials = [Trial("paper", 10.0), *(Trial("strict", eps, recipe.records) for eps in recipe.strict)]
         _score(recipe.name, folder, data, trials, threads)
         steps.append("judged")
-    if spread and recipe.seeds > 1 and _spread(recipe, folder, root, data, threads, say):
+    if spread and recipe.seeds > 1 and _spread(recipe, folder, root, data, say):
         steps.append("seeds")
     _write_card(recipe, folder)
     return Built(recipe.name, str(folder), tuple(steps))
@@ -209,19 +209,15 @@ def _score(name: str, folder: Path, data: str, trials: Sequence[Trial], threads:
     )
 
 
-def _spread(recipe: Recipe, folder: Path, root: Path, data: str, threads: int, say: Say) -> bool:
-    """Judge the recipe's further seeds in the paper's profile, and keep their scores beside the published ones."""
+def _spread(recipe: Recipe, folder: Path, root: Path, data: str, say: Say) -> bool:
+    """Judge the recipe's further seeds in torch, in the paper's profile; their scores stand beside the first's."""
     scores = read_json(folder / SCORES)
     known = {entry["seed"] for entry in scores.get("seeds", ())}
     wanted = [seed for seed in range(1, recipe.seeds) if seed not in known]
     for seed in wanted:
         other = _train(recipe, root, data, seed, say)
-        if _needs_export(other, other.name):
-            _export(other.name, other, data, say)
-        if _is_stale(other):
-            say(f"{recipe.name}: judging seed {seed}")
-            _score(other.name, other, data, [Trial("paper", 10.0)], threads)
-        (row,) = (row for row in read_json(other / SCORES)["rows"] if row["form"] == "int8")
+        say(f"{recipe.name}: judging seed {seed}")
+        row = score_run(other, load_dataset(data), Trial("paper", 10.0))
         entry = {"seed": seed, "weights_sha256": sha256_file(other / WEIGHTS), **row}
         scores["seeds"] = [*scores.get("seeds", ()), entry]
         write_json(folder / SCORES, scores)

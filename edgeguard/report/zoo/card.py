@@ -162,7 +162,7 @@ def _stream(stream: Mapping[str, int]) -> str:
 
 
 def _seeds(seed: int, scores: Mapping[str, Any]) -> str:
-    own = next(row for row in scores["rows"] if row["form"] == "int8" and row["profile"] == "paper")
+    own = next(row for row in scores["rows"] if row["form"] == "torch" and row["profile"] == "paper")
     entries = [{"seed": f"{seed} (this one)", **own}, *scores["seeds"]]
     rows: list[tuple[str, ...]] = [
         (str(entry["seed"]), *(_rate(entry[name]["accuracy"]) for name in _SPREAD), _rate(entry["clean"]["f1"]))
@@ -171,7 +171,7 @@ def _seeds(seed: int, scores: Mapping[str, Any]) -> str:
     values = [[entry[name]["accuracy"]["value"] for entry in entries] for name in _SPREAD]
     f1 = [entry["clean"]["f1"]["value"] for entry in entries]
     rows.append(("spread", *(f"{100 * (max(some) - min(some)):.1f} points" for some in [*values, f1])))
-    return "int8, profile `paper`, the same test part:\n\n" + _table(
+    return "In torch, profile `paper`, the same test part:\n\n" + _table(
         ("seed", "clean", "PGD", "SAP", "worst case", "clean F1"), rows
     )
 

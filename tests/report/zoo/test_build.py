@@ -21,6 +21,7 @@ from torch import nn
 from edgeguard.cli import main
 from edgeguard.ecg.cinc_writer import write_cinc
 from edgeguard.errors import InputError
+from edgeguard.evaluation.run_evaluation import evaluate_model
 from edgeguard.export.float_graph import export_float
 from edgeguard.intended_use import NOT_A_MEDICAL_DEVICE
 from edgeguard.report.zoo.build import Built, build_zoo, write_index
@@ -233,8 +234,11 @@ def test_a_further_seed_is_another_network(made: Made) -> None:
     (entry,) = plain["seeds"]
     assert entry["seed"] == 1 and read_json(other / "config.json")["seed"] == 1
     assert entry["weights_sha256"] == sha256_file(other / "weights.safetensors") != plain["weights_sha256"]
-    (row,) = (row for row in read_json(other / "scores.json")["rows"] if row["form"] == "int8")
-    assert {key: entry[key] for key in row} == row
+    with small():
+        judged = evaluate_model(other, data=made.data, profile="paper", checks=False).to_json()
+    for kind, attack in zip(("clean", "pgd", "sap"), judged["attacks"], strict=True):
+        assert entry[kind]["accuracy"] == attack["accuracy"] and entry[kind]["f1"] == attack["f1"]
+    assert (entry["form"], entry["profile"], entry["eps_uv"], entry["n"]) == ("torch", "paper", 10.0, judged["n"])
     assert "seeds" not in made.json("taught", "scores.json")
     ours, theirs = (made.json(name, "config.json")["options"] for name in ("plain", "seeds/plain-s1"))
     assert {key for key in ours if ours[key] != theirs[key]} == {"seed"}

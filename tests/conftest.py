@@ -1,6 +1,7 @@
 """What every test may use: a cache of its own, a small CinC-style set, the real records where named."""
 
 import os
+import signal
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +21,14 @@ def edgeguard_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEGUARD_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hears_interrupts() -> Iterator[None]:
+    """Ctrl-C is heard, though a shell that starts something in the background has it ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture(scope="session")

@@ -60,9 +60,10 @@ def _scheduler(address: str) -> Iterator["Client"]:
 
     try:
         client = Client(address, timeout=_ANSWER)
-    except (OSError, ValueError, TypeError) as error:
-        # A TypeError: an address that asks for encryption, and no certificate.
-        reason = str(error).partition("\n")[0]
+    except (OSError, ValueError, TypeError, AssertionError) as error:
+        # A TypeError: an address that asks for encryption, and no certificate. An AssertionError: on a machine that is
+        # too busy to start a thread in ten seconds.
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"{address}: no dask scheduler answers ({reason}); start one with `dask scheduler`") from error
     with client:
         yield client

@@ -1,10 +1,8 @@
 """Eighty records in a folder, and a reproduction of a tiny network on them.
 
-No test here loses power: what is written need not reach the disk. And Ctrl-C is heard, even in the background.
+No test here loses power: what is written need not reach the disk.
 """
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,6 @@ from edgeguard.evaluation.reproduction.scope import Scope
 def no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without fsync, which takes longer than all else that the tests do."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-
-
-@pytest.fixture(autouse=True)
-def hears_interrupts() -> Iterator[None]:
-    """A shell that starts something in the background has it ignore Ctrl-C."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def zoo_outcome(
         stream: recordings to play.
     """
     int8 = located(f"zoo:{name}-int8")
-    index = stratified(dataset.labels, test, RECORDS, seed=seed) if len(test) > RECORDS else test
+    index = stratified(dataset.labels, test, RECORDS, seed=seed)
     attacks = portfolio(eps=eps)
     (judged,) = evaluate_contenders([open_contender(int8, None, attacks)], dataset, index, attacks, seed=seed)
     with event_log(out / f"events-zoo-{name}.jsonl") as log:

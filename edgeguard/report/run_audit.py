@@ -58,9 +58,10 @@ def audit_model(
     if model is None:
         model = newest_model()
         say(f"model: {model}")
-    folder = audit_folder(model) if out is None else Path(out)
+    path = located(model)
+    folder = audit_folder(path) if out is None else Path(out)
     audit = run_audit(
-        located(model),
+        path,
         data=None if data is None else str(data),
         labels=None if labels is None else Path(labels),
         size=size,

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-import edgeguard.models
 from edgeguard.defenses.config import TrainConfig, make_config
 from edgeguard.defenses.cost import forward_units
 from edgeguard.defenses.runs import Shelf, is_whole
@@ -22,10 +21,9 @@ from edgeguard.evaluation.reproduction.graph import Job
 from edgeguard.evaluation.reproduction.store import Store
 from edgeguard.models.run import WEIGHTS, is_finished
 from edgeguard.runtime.files import sha256_file
+from edgeguard.runtime.zoo import zoo_folder
 
 _JOBS = "edgeguard.evaluation.reproduction.network_jobs"
-ZOO = Path(edgeguard.models.__file__).parent / "zoo"
-"""The networks that come with the package."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def run_folders(named: Sequence[Path], beside: Sequence[Path]) -> list[Path]:
     for folder in named:
         if not any(is_finished(run) for run in (folder.iterdir() if folder.is_dir() else ())):
             raise InputError(f"--runs {folder}: holds no finished run; name the folder that the run folders are in")
-    return [*named, *beside, ZOO]
+    return [*named, *beside, zoo_folder()]
 
 
 def _describe(config: TrainConfig, dataset: Dataset, parts: Split, *, fixed_test: bool) -> dict[str, Any]:

@@ -103,9 +103,7 @@ def score_run(run: Path, dataset: Dataset, trial: Trial, *, seed: int = 0) -> di
 
 
 def _limited(dataset: Dataset, index: np.ndarray, trial: Trial, seed: int) -> np.ndarray:
-    if trial.records is None or trial.records >= len(index):
-        return index
-    return stratified(dataset.labels, index, trial.records, seed=seed)
+    return index if trial.records is None else stratified(dataset.labels, index, trial.records, seed=seed)
 
 
 def _contenders(forms: Forms, *, threads: int) -> dict[str, Contender]:
@@ -128,8 +126,8 @@ def _contenders(forms: Forms, *, threads: int) -> dict[str, Contender]:
 def _sharing(contenders: dict[str, Contender]) -> dict[str, Contender]:
     """Every form attacked through the run and through the int8 file's twin."""
     (run,), (twin,) = contenders[TORCH].sources, contenders[INT8].sources
-    both = {form: (run, twin if form == INT8 else replace(twin, twin_of=None)) for form in contenders}
-    return {form: replace(one, sources=both[form]) for form, one in contenders.items()}
+    own, borrowed = (run, twin), (run, *_borrowed([twin]))
+    return {form: replace(one, sources=own if form == INT8 else borrowed) for form, one in contenders.items()}
 
 
 def _borrowed(sources: Sequence[Source]) -> tuple[Source, ...]:
@@ -165,10 +163,13 @@ def _row(form: str, trial: Trial, evaluation: Evaluation) -> dict[str, Any]:
     """Clean, under PGD, under SAP and under all of them; of several attacks of a kind, right under each of them."""
     row: dict[str, Any] = {"form": form, "profile": trial.profile, "eps_uv": trial.eps, "n": len(evaluation.labels)}
     for name in ("clean", "pgd", "sap"):
-        of_kind = replace(evaluation, judged=[one for one in evaluation.judged if one.attack.name == name])
-        row[name] = _scores(evaluation, of_kind.worst_case())
+        row[name] = _scores(evaluation, _of_kind(evaluation, name).worst_case())
     worst = evaluation.worst_case()
     return {**row, "worst_case": _scores(evaluation, worst), "recall": _recalls(evaluation, worst)}
+
+
+def _of_kind(evaluation: Evaluation, name: str) -> Evaluation:
+    return replace(evaluation, judged=[one for one in evaluation.judged if one.attack.name == name])
 
 
 def _scores(evaluation: Evaluation, predicted: np.ndarray) -> dict[str, Any]:
@@ -186,17 +187,15 @@ def _recalls(evaluation: Evaluation, predicted: np.ndarray) -> dict[str, Any]:
 def _difference(trial: Trial, int8: Evaluation, other: Evaluation, form: str) -> dict[str, Any]:
     """int8 less another form, record by record."""
 
-    def right(evaluation: Evaluation, names: tuple[str, ...]) -> np.ndarray:
-        judged = [one for one in evaluation.judged if one.attack.name in names]
-        good: np.ndarray = replace(evaluation, judged=judged).worst_case() == evaluation.labels
+    def right(evaluation: Evaluation) -> np.ndarray:
+        good: np.ndarray = evaluation.worst_case() == evaluation.labels
         return good
 
-    everything = ("clean", "pgd", "sap")
     return {
         "profile": trial.profile,
         "eps_uv": trial.eps,
         "form": INT8,
         "reference": form,
-        "clean": paired_difference(right(int8, ("clean",)), right(other, ("clean",))),
-        "worst_case": paired_difference(right(int8, everything), right(other, everything)),
+        "clean": paired_difference(right(_of_kind(int8, "clean")), right(_of_kind(other, "clean"))),
+        "worst_case": paired_difference(right(int8), right(other)),
     }

@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from onnx import ModelProto
-from torch import nn
+from short_work import short_work
 from wave_run import make_wave_run
 
 from edgeguard.evaluation.audit import run as audit_run
 from edgeguard.evaluation.audit.result import Audit
 from edgeguard.evaluation.audit.sizes import SIZES, Size
-from edgeguard.export.float_graph import export_float
 
 TINY = Size(16, "strict", 4, 30, 8, 10, 60.0, 32, 2)
 THRESHOLDS = """
@@ -24,32 +21,13 @@ robustness_loss_points = 90
 Run = Callable[..., Audit]
 
 
-TRACED: dict[bytes, ModelProto] = {}
-
-
-def traced_once(model: nn.Module, *, window: int) -> ModelProto:
-    """`export_float`; tracing a network takes seconds, and equal weights are traced once."""
-    weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
-    if weights not in TRACED:
-        TRACED[weights] = export_float(model, window=window)
-    copy = ModelProto()
-    copy.CopyFrom(TRACED[weights])
-    return copy
-
-
 @contextmanager
 def small() -> Iterator[None]:
-    """One thread, tiny sizes, and a strict portfolio of four steps, for as long as it lasts."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
+    """Short work, and every size tiny, for as long as it lasts."""
+    with short_work() as patch:
         for size in SIZES:
             patch.setitem(SIZES, size, TINY)
-        patch.setattr("edgeguard.evaluation.portfolio._STRICT_STEPS", 4)
-        for where in ("export.float_graph", "export.exporter"):
-            patch.setattr(f"edgeguard.{where}.export_float", traced_once)
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

@@ -4,25 +4,21 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
-from onnx import ModelProto
 from schema_keys import undeclared
+from short_work import short_work
 from streamable_network import waves
-from torch import nn
 
 from edgeguard.cli import main
 from edgeguard.ecg.cinc_writer import write_cinc
 from edgeguard.errors import InputError
 from edgeguard.evaluation.run_evaluation import evaluate_model
-from edgeguard.export.float_graph import export_float
 from edgeguard.intended_use import NOT_A_MEDICAL_DEVICE
 from edgeguard.report.zoo.build import Built, build_zoo, write_index
 from edgeguard.report.zoo.recipes import read_recipes
@@ -58,29 +54,6 @@ PUBLISHED = {
     *("config.json", "metrics.json", "split.json", "log.jsonl", "weights.safetensors"),
     *("scores.json", "card.md"),
 }
-TRACED: dict[bytes, ModelProto] = {}
-
-
-def traced_once(model: nn.Module, *, window: int) -> ModelProto:
-    """`export_float`; tracing takes a second, and a network is exported, and judged as a float file."""
-    weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
-    if weights not in TRACED:
-        TRACED[weights] = export_float(model, window=window)
-    copy = ModelProto()
-    copy.CopyFrom(TRACED[weights])
-    return copy
-
-
-@contextmanager
-def small() -> Iterator[None]:
-    """One thread, and a strict profile of four steps, for as long as it lasts."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgeguard.evaluation.portfolio._STRICT_STEPS", 4)
-        patch.setattr("edgeguard.export.exporter.export_float", traced_once)
-        yield
-    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -104,7 +77,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     write_cinc(data, waves())
     root.mkdir()
     (root / "recipes.toml").write_text(RECIPES)
-    with small():
+    with short_work():
         built = build_zoo(data=data, out=root, say=said.append)
     return Made(root, data, built, said)
 
@@ -234,7 +207,7 @@ def test_a_further_seed_is_another_network(made: Made) -> None:
     (entry,) = plain["seeds"]
     assert entry["seed"] == 1 and read_json(other / "config.json")["seed"] == 1
     assert entry["weights_sha256"] == sha256_file(other / "weights.safetensors") != plain["weights_sha256"]
-    with small():
+    with short_work():
         judged = evaluate_model(other, data=made.data, profile="paper", checks=False).to_json()
     for kind, attack in zip(("clean", "pgd", "sap"), judged["attacks"], strict=True):
         assert entry[kind]["accuracy"] == attack["accuracy"] and entry[kind]["f1"] == attack["f1"]
@@ -288,7 +261,7 @@ def test_only_what_is_missing_is_made_again(made: Made, copied: Path) -> None:
     before = contents(copied)
     for file in ("taught/taught-int8-streaming.onnx", "taught/card.md", "index.json"):
         (copied / file).unlink()
-    with small():
+    with short_work():
         built = build_zoo(["taught"], data=made.data, out=copied, say=lambda line: None)
     assert [(one.name, one.steps) for one in built] == [("plain", ()), ("taught", ("exported",))]
     assert contents(copied) == before
@@ -297,7 +270,7 @@ def test_only_what_is_missing_is_made_again(made: Made, copied: Path) -> None:
 def test_another_budget_is_judged_and_keeps_the_seeds(made: Made, copied: Path) -> None:
     (copied / "recipes.toml").write_text(RECIPES.replace("strict = [30.0]", "strict = [35.0]"))
     before = made.json("plain", "scores.json")
-    with small():
+    with short_work():
         built = build_zoo(["plain"], data=made.data, out=copied, say=lambda line: None)
     assert [(one.name, one.steps) for one in built] == [("plain", ("judged", "seeds"))]
     after = read_json(copied / "plain" / "scores.json")

@@ -1,11 +1,13 @@
 """A dask client, of a running scheduler or of processes started for the purpose; distributed is imported only here."""
 
+import asyncio
 import logging
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +61,31 @@ def _scheduler(address: str) -> Iterator["Client"]:
     from distributed import Client
 
     try:
+        # A client that fails to start closes itself when it is collected, under a lock that the next one may hold by
+        # then. So none is made before somebody answers; asked from a thread, for the caller may have a loop that runs.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(_ask(address))).result()
         client = Client(address, timeout=_ANSWER)
-    except (OSError, ValueError, TypeError, AssertionError) as error:
-        # A TypeError: an address that asks for encryption, and no certificate. An AssertionError: on a machine that is
-        # too busy to start a thread in ten seconds.
+    except (OSError, ValueError, TypeError) as error:
+        # A TypeError: an address that asks for encryption, and no certificate.
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"{address}: no dask scheduler answers ({reason}); start one with `dask scheduler`") from error
     with client:
         yield client
+
+
+async def _ask(address: str) -> None:
+    """Connect to a scheduler as a client would, and hang up; an OSError, ValueError or TypeError where that fails."""
+    from distributed.comm import connect as dial
+    from distributed.security import Security
+
+    try:
+        # What takes the call and says nothing is waited for without end by dask itself.
+        async with asyncio.timeout(_ANSWER):
+            comm = await dial(address, timeout=_ANSWER, **Security().get_connection_args("client"))
+            await comm.close()
+    except TimeoutError as error:
+        raise TimeoutError(f"nothing said within {_ANSWER} s") from error
 
 
 @contextmanager

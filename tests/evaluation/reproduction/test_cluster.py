@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -226,9 +227,20 @@ def test_more_gpus_than_the_environment_names_are_refused(store: Store, monkeypa
         run_on_cluster([total(1)], store, workers=2, gpus=2, progress=False)
 
 
-def test_where_no_scheduler_answers_one_line_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Address of something that takes calls and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_where_no_scheduler_answers_one_line_says_so(
+    store: Store, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no client is made: one that fails to start may, when it is collected, wait forever for a lock of its own."""
     monkeypatch.setattr(connect, "_ANSWER", 0.3)
-    for address in ("tcp://127.0.0.1:1", "nonsense", "http://127.0.0.1:1", "tls://127.0.0.1:1"):
+    monkeypatch.setattr(distributed, "Client", None)
+    for address in ("tcp://127.0.0.1:1", "nonsense", "http://127.0.0.1:1", "tls://127.0.0.1:1", silent):
         with pytest.raises(InputError, match=rf"^{address}: no dask scheduler answers \(.+\); start one with[^\n]*$"):
             run_on_cluster([total(1)], store, address=address, progress=False)
 

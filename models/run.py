@@ -43,6 +43,12 @@ def is_finished(path: Path) -> bool:
     return is_run(path) and (path / WEIGHTS).is_file() and (path / METRICS).is_file()
 
 
+def split_file(run: Path) -> Path:
+    """Where the names of a run's parts lie: in it, or beside it where the networks of a zoo share theirs."""
+    own, shared = run / SPLIT, run.parent / SPLIT
+    return shared if shared.is_file() and not own.is_file() else own
+
+
 def load_run(path: Path) -> Run:
     """Read a finished run.
 

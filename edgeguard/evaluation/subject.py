@@ -16,7 +16,7 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.record import CLASSES, WINDOW
 from edgeguard.ecg.split import split_from
 from edgeguard.errors import InputError
-from edgeguard.models.run import SPLIT, WEIGHTS, Run, is_run, load_run
+from edgeguard.models.run import WEIGHTS, Run, is_run, load_run, split_file
 from edgeguard.runtime.files import read_json, sha256_file
 from edgeguard.runtime.session import OnnxModel, open_model
 
@@ -185,9 +185,9 @@ def records_to_judge(subject: Subject, dataset: Dataset, *, part: str) -> tuple[
 
 
 def _trained_names(subject: Subject) -> set[str]:
-    if subject.run is None or not (subject.run.path / SPLIT).is_file():
+    if subject.run is None or not split_file(subject.run.path).is_file():
         return set()
-    names = read_json(subject.run.path / SPLIT)
+    names = read_json(split_file(subject.run.path))
     return {*names.get("train", ()), *names.get("validation", ())}
 
 

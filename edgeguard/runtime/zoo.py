@@ -15,6 +15,8 @@ CARD = "card.md"
 SCHEMA = "edgeguard.zoo/1"
 FILE_FORMS = ("int8", "int8-streaming")
 """Forms of a network that are stored as a file; the run itself is the folder, fp32 is made of it."""
+SHARED = ("split.json",)
+"""Files that networks of the same split have in common."""
 FLOAT_FORM = "fp32"
 
 
@@ -23,7 +25,8 @@ class ZooModel:
     """A network of the zoo.
 
     Attributes:
-        folder: a finished run, with the exported files and the card beside it.
+        folder: a finished run, with the exported files and the card beside it. What all networks were split by lies
+            once, in the folder around it.
         about: what the index says of it: defense, arch, preset, seed, parameters and the main scores.
         files: name to hex SHA-256.
     """
@@ -47,13 +50,18 @@ class ZooModel:
         names = {form: self.file_name(form) for form in self.forms if form != FLOAT_FORM}
         return {form: (self.folder / name).stat().st_size for form, name in names.items()}
 
+    def path(self, name: str) -> Path:
+        """Of one of the files."""
+        own, shared = self.folder / name, self.folder.parent / name
+        return shared if name in SHARED and shared.is_file() and not own.is_file() else own
+
     def checked(self, *names: str) -> Path:
         """The folder, once these of its files, by default all, are what was published.
 
         Raises InputError for one that is missing or changed.
         """
         for name in names or tuple(self.files):
-            path = self.folder / name
+            path = self.path(name)
             if not path.is_file() or sha256_file(path) != self.files[name]:
                 fault = "was changed" if path.is_file() else "is missing"
                 raise InputError(f"{path}: {fault} since it was published; install EdgeGuard anew")

@@ -106,6 +106,19 @@ def test_a_missing_file_is_refused(zoo: dict[str, ZooModel], name: str) -> None:
         assert str(refusal.value) == f"{path}: is missing since it was published; install EdgeGuard anew"
 
 
+def test_what_networks_share_lies_once_and_is_checked_for_each(zoo: dict[str, ZooModel], tmp_path: Path) -> None:
+    root = tmp_path / "zoo"
+    for name in zoo:
+        (root / name / "split.json").rename(root / "split.json")
+    assert zoo["some"].path("split.json") == zoo["some-fast"].path("split.json") == root / "split.json"
+    assert zoo["some"].path("card.md") == root / "some" / "card.md"
+    assert zoo["some"].checked() and zoo["some-fast"].checked("split.json")
+    (root / "split.json").write_text("other")
+    for model in zoo.values():
+        with pytest.raises(InputError, match=r"zoo/split\.json: was changed since it was published"):
+            model.checked()
+
+
 def test_the_package_has_its_own_zoo() -> None:
     import edgeguard.models
 

@@ -15,7 +15,7 @@ from edgeguard.errors import InputError
 from edgeguard.evaluation.metrics import scores
 from edgeguard.evaluation.reproduction.records import open_data
 from edgeguard.export.exporter import export_run
-from edgeguard.models.run import CONFIG, METRICS, SPLIT, WEIGHTS, load_run
+from edgeguard.models.run import CONFIG, METRICS, WEIGHTS, load_run, split_file
 from edgeguard.runtime.files import sha256_file, write_json
 
 NETWORK = "network"
@@ -33,9 +33,9 @@ def take_network(arguments: dict[str, Any], hints: dict[str, Any], inputs: list[
     """
     run, copy = Path(hints["run"]), out / NETWORK
     copy.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG, METRICS, SPLIT, WEIGHTS):
-        if (run / name).is_file():
-            shutil.copyfile(run / name, copy / name)
+    for source in (run / CONFIG, run / METRICS, split_file(run), run / WEIGHTS):
+        if source.is_file():
+            shutil.copyfile(source, copy / source.name)
     if not (copy / WEIGHTS).is_file() or sha256_file(copy / WEIGHTS) != arguments["weights_sha256"]:
         raise InputError(f"{run}: its weights have changed since the plan was made; start again")
     write_json(out / "taken.json", {"from": str(run)})

@@ -40,9 +40,9 @@ def _float_file(model: ZooModel) -> Path:
         from edgeguard.export.exporter import write_float
         from edgeguard.models.run import load_run
 
-        source = model.checked(*_RUN_FILES)
+        model.checked(*_RUN_FILES)
         folder.mkdir(parents=True, exist_ok=True)
         for name in _RUN_FILES:
-            shutil.copyfile(source / name, folder / name)
+            shutil.copyfile(model.path(name), folder / name)
         write_float(load_run(folder), path)
     return path

@@ -17,7 +17,7 @@ from edgeguard.evaluation.zoo.scores import SCHEMA as SCORES_SCHEMA
 from edgeguard.export.exporter import write_float
 from edgeguard.export.streaming.compiler import compile_stream
 from edgeguard.firmware_sim.bill import bill
-from edgeguard.models.run import CONFIG, METRICS, WEIGHTS, is_finished, is_run, load_run
+from edgeguard.models.run import CONFIG, METRICS, SPLIT, WEIGHTS, is_finished, is_run, load_run, split_file
 from edgeguard.report.zoo.card import model_card
 from edgeguard.report.zoo.recipes import Recipe, read_recipes, seed_folder, teacher_of
 from edgeguard.runtime.files import read_json, sha256_file, write_bytes, write_json
@@ -82,6 +82,9 @@ def write_index(root: Path) -> None:
 def _entry(folder: Path) -> dict[str, Any]:
     config, metrics, scores = (read_json(folder / name) for name in (CONFIG, METRICS, SCORES))
     rows = [row for row in scores["rows"] if row["form"] == "int8"]
+    files = {path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")} | {
+        split_file(folder)
+    }
     return {
         **{key: config[key] for key in ("defense", "arch", "preset", "seed")},
         "parameters": metrics["parameters"],
@@ -90,12 +93,18 @@ def _entry(folder: Path) -> dict[str, Any]:
         "worst_case": {
             f"{row['eps_uv']:g}": row["worst_case"]["accuracy"] for row in rows if row["profile"] == "strict"
         },
-        "files": {
-            path.name: sha256_file(path)
-            for path in sorted(folder.iterdir())
-            if path.is_file() and not path.name.startswith(".")
-        },
+        "files": {path.name: sha256_file(path) for path in sorted(files, key=lambda path: path.name)},
     }
+
+
+def _share_split(folder: Path) -> None:
+    """One file for all networks of the same split: tens of kilobytes each."""
+    own, shared = folder / SPLIT, folder.parent / SPLIT
+    if own.is_file():
+        if not shared.is_file():
+            write_bytes(shared, own.read_bytes())
+        if own.read_bytes() == shared.read_bytes():
+            own.unlink()
 
 
 def _ordered(names: Sequence[str], recipes: dict[str, Recipe]) -> list[str]:
@@ -123,6 +132,7 @@ def _build(recipe: Recipe, root: Path, data: str, spread: bool, threads: int, sa
     if not is_finished(folder):
         _train(recipe, root, data, None, say)
         steps.append("trained")
+    _share_split(folder)
     if _needs_export(folder, recipe.name):
         say(f"{recipe.name}: exporting")
         _export(recipe.name, folder, data, say)

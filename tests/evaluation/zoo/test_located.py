@@ -1,6 +1,7 @@
 """A model by its name: where it lies once its hashes are checked, and the float file that is made of its run."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from small_zoo import ABOUT, write_index
 
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.errors import InputError
-from edgeguard.evaluation.subject import open_subject
+from edgeguard.evaluation.subject import open_subject, records_to_judge
 from edgeguard.evaluation.zoo.located import located, named
 from edgeguard.evaluation.zoo.scores import Forms
 from edgeguard.models.run import load_run
@@ -55,6 +56,16 @@ def test_a_path_passes_through(zoo: Path, path: str) -> None:
 def test_a_name_is_a_place_in_the_package(zoo: Path, name: str, place: str) -> None:
     assert located(f"zoo:{name}") == located(Path(f"zoo:{name}")) == zoo / place
     assert named(name) == named(f"zoo:{name}") == zoo / place
+
+
+def test_a_shared_split_tells_a_network_its_records(zoo: Path, records: Dataset) -> None:
+    """As its own does: what it was trained on, under whatever source, is not judged."""
+    other = replace(records, source="elsewhere", fingerprint="0" * 64)
+    before = records_to_judge(open_subject(located("zoo:tiny")), other, part="auto")
+    (zoo / "tiny" / "split.json").rename(zoo / "split.json")
+    after = records_to_judge(open_subject(located("zoo:tiny")), other, part="auto")
+    assert after[1] == before[1] and np.array_equal(after[0], before[0]) and len(after[0]) < len(records)
+    assert (located("zoo:tiny-fp32").parent / "split.json").read_bytes() == (zoo / "split.json").read_bytes()
 
 
 def test_an_unknown_name_is_refused(zoo: Path) -> None:

@@ -104,10 +104,13 @@ def test_every_recipe_is_trained_exported_and_judged(made: Made) -> None:
         Built("plain", str(made.root / "plain"), ("trained", "exported", "judged", "seeds")),
         Built("taught", str(made.root / "taught"), ("trained", "exported", "judged")),
     ]
-    assert {path.name for path in made.root.iterdir()} == {"recipes.toml", "index.json", "plain", "taught", "seeds"}
+    # Both were split alike.
+    shared = {"recipes.toml", "index.json", "split.json"}
+    assert {path.name for path in made.root.iterdir()} == {*shared, "plain", "taught", "seeds"}
     for name in ("plain", "taught"):
         files = {path.name for path in (made.root / name).iterdir()}
-        assert files == {*PUBLISHED, f"{name}-int8.onnx", f"{name}-int8-streaming.onnx"}
+        assert files | {"split.json"} == {*PUBLISHED, f"{name}-int8.onnx", f"{name}-int8-streaming.onnx"}
+        assert "split.json" not in files
     order = [line for line in made.said if line.startswith(("plain: ", "taught: "))]
     assert [line.split(": ")[1] for line in order] == [
         *("training", "exporting", "judging", "training seed 1", "judging seed 1"),
@@ -142,7 +145,8 @@ def test_the_index_is_the_files(made: Made) -> None:
     assert list(undeclared(index, schema, schema)) == [] and list(index["models"]) == ["plain", "taught"]
     for name, entry in index["models"].items():
         folder = made.root / name
-        assert entry["files"] == {path.name: sha256_file(path) for path in folder.iterdir()}
+        files = [*folder.iterdir(), made.root / "split.json"]
+        assert entry["files"] == {path.name: sha256_file(path) for path in files}
         rows = [row for row in made.json(name, "scores.json")["rows"] if row["form"] == "int8"]
         assert entry["clean"] == rows[0]["clean"]
         assert entry["worst_case"] == {f"{row['eps_uv']:g}": row["worst_case"]["accuracy"] for row in rows[1:]}

@@ -5,7 +5,7 @@ float32 whatever autocast says; with `low_precision` the network alone, never it
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,8 +78,8 @@ def pgd(
     labels: Tensor,
     mask: Tensor,
     *,
-    eps: float = 10.0,
-    alpha: float = 1.0,
+    eps: float | Tensor = 10.0,
+    alpha: float | Tensor = 1.0,
     steps: int = 20,
     loss: Loss = cross_entropy,
     start: Tensor | None = None,
@@ -97,8 +97,8 @@ def pgd(
         ecg: float32 [B, 1, T], microvolts.
         labels: int64 [B], or soft labels float32 [B, C].
         mask: bool [B, 1, T], False on padding; the perturbation is zero there in every step.
-        eps: largest perturbation, microvolts.
-        alpha: step, microvolts.
+        eps: largest perturbation, microvolts; [B, 1, 1] where every record has its own.
+        alpha: step, microvolts; [B, 1, 1] likewise.
         steps: number of gradient steps.
         loss: what the attack maximises.
         start: perturbation to start from [B, 1, T], microvolts; zero by default.
@@ -118,8 +118,8 @@ def pgd_path(
     labels: Tensor,
     mask: Tensor,
     *,
-    eps: float,
-    alpha: float,
+    eps: float | Tensor,
+    alpha: float | Tensor,
     steps: int,
     loss: Loss,
     start: Tensor | None,
@@ -143,8 +143,8 @@ def sap(
     labels: Tensor,
     mask: Tensor,
     *,
-    eps: float = 10.0,
-    alpha: float = 1.0,
+    eps: float | Tensor = 10.0,
+    alpha: float | Tensor = 1.0,
     steps: int = 20,
     smooth_steps: int = 40,
     kernels: str = "nest25",
@@ -219,7 +219,7 @@ def with_restarts(
     return strongest
 
 
-def uniform_start(ecg: Tensor, eps: float, generator: torch.Generator) -> Tensor:
+def uniform_start(ecg: Tensor, eps: float | Tensor, generator: torch.Generator) -> Tensor:
     """A random perturbation [B, 1, T], uniform in [-eps, eps] microvolts, drawn on the generator's device."""
     noise = torch.rand(ecg.shape, generator=generator, dtype=ecg.dtype, device=generator.device) * 2 - 1
     return (noise * eps).to(ecg.device)
@@ -240,11 +240,11 @@ def _losses(model: nn.Module, ecg: Tensor, labels: Tensor, loss: Loss) -> Tensor
         return loss(forward(ecg), labels)
 
 
-def _start(ecg: Tensor, start: Tensor | None, eps: float) -> Tensor:
+def _start(ecg: Tensor, start: Tensor | None, eps: float | Tensor) -> Tensor:
     return torch.zeros_like(ecg) if start is None else start.clamp(-eps, eps)
 
 
-def _sizes(alpha: float, steps: int, schedule: str) -> list[float]:
+def _sizes(alpha: float | Tensor, steps: int, schedule: str) -> list[float | Tensor]:
     """The size of every step, microvolts."""
     share = SCHEDULES[schedule]
     return [alpha * share(step / steps) for step in range(steps)]
@@ -256,8 +256,8 @@ def _ascend(
     labels: Tensor,
     delta: Tensor,
     shape: Shape,
-    eps: float,
-    sizes: list[float],
+    eps: float | Tensor,
+    sizes: Sequence[float | Tensor],
     loss: Loss,
     best: bool,
 ) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ def single_step(
     labels: Tensor,
     mask: Tensor,
     *,
-    eps: float,
+    eps: float | Tensor,
     smooth_rows: Tensor,
     generator: torch.Generator,
     noise: float = 2.0,
@@ -32,7 +32,7 @@ def single_step(
         ecg: float32 [B, 1, T], microvolts.
         labels: int64 [B], or soft labels float32 [B, C].
         mask: bool [B, 1, T], False on padding; the perturbation is zero there.
-        eps: the step, microvolts.
+        eps: the step, microvolts; [B, 1, 1] where every record has its own.
         smooth_rows: bool [B], which records are perturbed smoothly.
         generator: of the random start; the draws of a batch are those of its records one by one.
         noise: largest random start, in multiples of eps.

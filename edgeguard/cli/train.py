@@ -51,6 +51,7 @@ _PAPER_UNITS = 5_200
 @click.option("--schedule", help="constant or one-cycle.")
 @click.option("--crafting", help="single-step or sap.")
 @click.option("--eps", type=float, help="Largest training perturbation, of a single step its length, microvolts.")
+@click.option("--eps-spread", type=float, help="Each record's own eps is drawn from (1 - spread) eps to eps.")
 @click.option("--alpha", type=float, help="Crafting step, microvolts.")
 @click.option("--steps", type=int, help="Crafting steps before smoothing (t).")
 @click.option("--smooth-steps", type=int, help="Crafting steps on the smoothed perturbation (t').")

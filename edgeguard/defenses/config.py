@@ -27,6 +27,7 @@ class TrainConfig:
         schedule: `constant` or `one-cycle`.
         crafting: `sap`, several steps before and after smoothing, or `single-step`, one step from a noisy start.
         eps: largest perturbation in crafting; in a single step its length.
+        eps_spread: each record's own eps is drawn from (1 - spread) eps to eps, alpha in proportion; 0: all have eps.
         alpha, steps, smooth_steps: of crafting by `sap`.
         noise: of a single step's start, a multiple of eps.
         kernels: SAP's smoothing.
@@ -63,6 +64,7 @@ class TrainConfig:
     schedule: str = "one-cycle"
     crafting: str = "single-step"
     eps: float = 20.0
+    eps_spread: float = 0.0
     alpha: float = 8.0
     steps: int = 2
     smooth_steps: int = 1
@@ -98,6 +100,7 @@ class TrainConfig:
         _one_of("craft-precision", self.craft_precision, PRECISIONS)
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         _one_of("halves", self.halves, ("same", "apart"))
+        _require(0 <= self.eps_spread <= 1, "eps-spread", self.eps_spread, "between 0 and 1")
         _require(0 <= self.prior <= 1, "prior", self.prior, "between 0 and 1")
         _require(self.batch >= 2, "batch", self.batch, "at least 2 (batch normalisation)")
         _require(self.learning_rate > 0, "learning-rate", self.learning_rate, "above 0")
@@ -162,7 +165,7 @@ class TrainConfig:
         return replace(self, defense="none") if self.start_epochs > 0 and not self.is_start else None
 
 
-_CRAFT_FIELDS = {"crafting", "eps", "alpha", "steps", "smooth_steps", "noise", "kernels", "halves"}
+_CRAFT_FIELDS = {"crafting", "eps", "eps_spread", "alpha", "steps", "smooth_steps", "noise", "kernels", "halves"}
 _IDLE_IN = {"sap": {"noise"}, "single-step": {"alpha", "steps", "smooth_steps"}}
 _OBJECTIVE_FIELDS = {
     "jacobian": {"jacobian_weight"},
@@ -170,7 +173,7 @@ _OBJECTIVE_FIELDS = {
     "trades": {"trades_beta"},
 }
 _REGULARIZED = ("jacobian", "noise-to-signal")
-ADDED = ("distort", "views", "averaging", "prior", "halves")
+ADDED = ("distort", "views", "averaging", "prior", "halves", "eps_spread")
 """Options that older runs do not record: their defaults are what those did."""
 _NOT_NEGATIVE = (
     "start_epochs",

@@ -17,7 +17,13 @@ _SHORTER_STEP, _MORE_NOISE = 0.75, 1.5
 
 
 def craft(
-    config: TrainConfig, model: nn.Module, ecg: Tensor, target: Tensor, mask: Tensor, draws: torch.Generator
+    config: TrainConfig,
+    model: nn.Module,
+    ecg: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    draws: torch.Generator,
+    share: Tensor | None = None,
 ) -> Tensor:
     """Adversarial ecg [B, 1, T] on the network as it is now, its mode and buffers untouched.
 
@@ -26,7 +32,9 @@ def craft(
     Args:
         target: int64 [B], or probabilities float32 [B, C]: what the training loss is taken against.
         draws: of the start's noise, where there is one.
+        share: [B, 1, 1], the part of eps and alpha that a record gets; None: all of them get all.
     """
+    eps, alpha = (size if share is None else size * share for size in (config.eps, config.alpha))
     loss = partial(cross_entropy, temperature=config.temperature)
     low = config.craft_precision == "bf16"
     with computing_in(config.craft_precision, ecg.device):
@@ -37,7 +45,7 @@ def craft(
                 ecg,
                 target,
                 mask,
-                eps=config.eps,
+                eps=eps,
                 noise=config.noise,
                 smooth_rows=smooth_rows,
                 kernels=config.kernels,
@@ -46,14 +54,14 @@ def craft(
                 low_precision=low,
             )
         # The divergence that TRADES ascends has no gradient at the record itself.
-        start = uniform_start(ecg, config.alpha, draws) if config.row.objective == "trades" else None
+        start = uniform_start(ecg, alpha, draws) if config.row.objective == "trades" else None
         return sap(
             model,
             ecg,
             target,
             mask,
-            eps=config.eps,
-            alpha=config.alpha,
+            eps=eps,
+            alpha=alpha,
             steps=config.steps,
             smooth_steps=config.smooth_steps,
             kernels=config.kernels,

@@ -17,6 +17,8 @@ from edgeguard.errors import InputError
 
 CRAFTING, DROPOUT = 0, 1
 """What a stream of random numbers is for."""
+_SHARES = 3
+"""Of NumPy's streams of an epoch; augmentation and distortions have 1 and 2."""
 
 Teacher = Callable[[Tensor], Tensor]
 """ecg [B, 1, T] in microvolts to soft labels, probabilities float32 [B, C]."""
@@ -71,6 +73,7 @@ class Feed:
         )
         device, window = self.records.device, self.records.window
         distortions = self.distorter.draw(len(drawn.order), seed=self.seed, epoch=epoch) if self.distorter else None
+        shares = self._shares(epoch, len(drawn.order))
         draws = torch.Generator(device)
         for step, (rows, shift, gain) in enumerate(drawn.batches(self.config.batch)):
             own = distributed.share(len(rows))
@@ -78,10 +81,20 @@ class Feed:
             # The records before this process's have their draws too, so that a record's do not depend on the sharing.
             torch.rand(own.start * window, generator=draws, device=device)
             ecg, mask, _ = self.records.take(rows[own], shift[own], gain[own])
+            first = step * self.config.batch
+            part = slice(first + own.start, first + own.stop)
             if self.distorter and distortions:
-                first = step * self.config.batch
-                ecg, mask = self.distorter(ecg, mask, distortions.part(slice(first + own.start, first + own.stop)))
-            yield Batch(ecg, mask, self._target(ecg, rows[own])), draws
+                ecg, mask = self.distorter(ecg, mask, distortions.part(part))
+            share = None if shares is None else shares[part].to(device, non_blocking=True)
+            yield Batch(ecg, mask, self._target(ecg, rows[own]), share), draws
+
+    def _shares(self, epoch: int, count: int) -> Tensor | None:
+        """float32 [N, 1, 1], the part of eps that each record of the epoch is attacked with; None: all of it."""
+        if not (self.config.crafts and self.config.eps_spread):
+            return None
+        draws = np.random.default_rng([self.seed, epoch, _SHARES])
+        share = draws.uniform(1 - self.config.eps_spread, 1, count).astype(np.float32)
+        return torch.from_numpy(share)[:, None, None]
 
     def _target(self, ecg: Tensor, rows: Tensor) -> Tensor:
         if self.teacher:

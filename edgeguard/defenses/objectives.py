@@ -28,11 +28,13 @@ class Batch:
         ecg: float32 [B, 1, T], microvolts.
         mask: bool [B, 1, T], False on padding.
         target: what is learnt: labels int64 [B], or probabilities float32 [B, C].
+        share: [B, 1, 1], the part of eps that a record is attacked with; None: all of it.
     """
 
     ecg: Tensor
     mask: Tensor
     target: Tensor
+    share: Tensor | None = None
 
 
 Objective = Callable[[TrainConfig, nn.Module, Batch, bool, torch.Generator], Tensor]
@@ -47,7 +49,7 @@ def mixed_cross_entropy(
     if not config.crafts:
         return mean(loss_of(_logits(config, model, batch.ecg), batch.target))
     first, second = (batch, batch) if config.halves == "same" else _halves(batch)
-    attacked = craft(config, model, second.ecg, second.target, second.mask, draws)
+    attacked = craft(config, model, second.ecg, second.target, second.mask, draws, second.share)
     clean, adversarial = _both(config, model, first.ecg, attacked)
     return (1 - config.mix) * mean(loss_of(clean, first.target)) + config.mix * mean(
         loss_of(adversarial, second.target)
@@ -80,7 +82,7 @@ def trades(config: TrainConfig, model: nn.Module, batch: Batch, regularized: boo
     """
     with torch.no_grad(), eval_mode(model):
         reference = F.softmax(_logits(config, model, batch.ecg) / config.temperature, 1)
-    attacked = craft(config, model, batch.ecg, reference, batch.mask, draws)
+    attacked = craft(config, model, batch.ecg, reference, batch.mask, draws, batch.share)
     clean, adversarial = (z / config.temperature for z in _both(config, model, batch.ecg, attacked))
     divergence = F.kl_div(F.log_softmax(adversarial, 1), F.log_softmax(clean, 1), log_target=True, reduction="none")
     return mean(cross_entropy(clean, batch.target)) + config.trades_beta * mean(divergence.sum(1))
@@ -107,5 +109,6 @@ def _both(config: TrainConfig, model: nn.Module, ecg: Tensor, attacked: Tensor) 
 
 def _halves(batch: Batch) -> tuple[Batch, Batch]:
     middle = len(batch.ecg) // 2
-    parts = [tensor.tensor_split([middle]) for tensor in (batch.ecg, batch.mask, batch.target)]
+    fields = (batch.ecg, batch.mask, batch.target, batch.share)
+    parts = [(None, None) if tensor is None else tensor.tensor_split([middle]) for tensor in fields]
     return Batch(*(part[0] for part in parts)), Batch(*(part[1] for part in parts))

@@ -147,6 +147,7 @@ def test_what_comes_before_a_run_has_its_settings_and_needs_nothing_more(options
         ("halves", "both", "--halves both: one of same, apart"),
         ("prior", 1.5, "--prior 1.5: between 0 and 1"),
         ("averaging", -1, "--averaging -1.0: at least 0"),
+        ("eps_spread", 1.5, "--eps-spread 1.5: between 0 and 1"),
         ("seed", -1, "--seed -1"),
         ("seed", 2**64, "--seed"),
         ("kernels", "nest", "--kernels nest: one of nest25, zip5"),
@@ -276,6 +277,7 @@ def test_what_every_defence_reads_decides_every_run(defense: str, change: dict[s
         ({"prior": 0.5}, True, lambda base: base.row.teacher is None),
         ({"views": True}, True, lambda base: base.row.teacher is not None),
         ({"halves": "apart"}, True, lambda base: base.crafts and base.row.objective == "cross-entropy"),
+        ({"eps_spread": 1.0}, True, lambda base: base.crafts),
     ],
 )
 def test_a_later_option_decides_where_it_is_read(

@@ -87,6 +87,24 @@ def test_a_single_step_is_smooth_on_every_other_record(config: MakeConfig, model
     assert roughness[smooth_rows].max() < roughness[~smooth_rows].min() / 2
 
 
+@pytest.mark.parametrize("crafting", ["sap", "single-step"])
+@pytest.mark.parametrize("defense", ["at", "trades"])
+def test_a_record_with_a_share_is_attacked_as_if_that_were_eps(
+    config: MakeConfig, model: nn.Module, batch: Batch, crafting: str, defense: str
+):
+    """Record by record against a batch whose eps and alpha are that record's for all."""
+    ecg, labels, mask = batch
+    share = torch.tensor([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])[:, None, None]
+    named: dict[str, Any] = dict(defense=defense, crafting=crafting, noise=1.5)
+    target = torch.nn.functional.one_hot(labels, 4).float()
+    made = craft(config(**named, eps=8.0, alpha=4.0), model, ecg, target, mask, draws(), share)
+    for record, part in enumerate(share.flatten().tolist()):
+        alone = config(**named, eps=8.0 * part, alpha=4.0 * part)
+        expected = craft(alone, model, ecg, target, mask, draws())
+        torch.testing.assert_close(made[record], expected[record], rtol=0, atol=1e-4)
+    assert torch.equal(made[0], ecg[0])
+
+
 def test_only_trades_starts_off_the_record(config: MakeConfig, model: nn.Module, batch: Batch):
     """Where the target is the network's own prediction, the loss has no slope on the record itself."""
     ecg, _, mask = batch

@@ -50,6 +50,24 @@ def test_several_teachers_label_by_the_mean_of_their_probabilities(config: MakeC
     assert not torch.allclose(first(ecg), second(ecg), atol=1e-3)
 
 
+def test_every_record_draws_its_share_of_eps_from_the_spread(config: MakeConfig, dataset: Dataset):
+    settings = config(defense="at", eps_spread=0.75)
+    one = feed(settings, dataset)
+    first, again, later = ([batch.share for batch, _ in one.batches(epoch)] for epoch in (4, 4, 5))
+    for batch, _ in one.batches(4):
+        assert batch.share is not None and batch.share.shape == (len(batch.ecg), 1, 1)
+    together = torch.cat(first)
+    assert torch.equal(together, torch.cat(again)) and not torch.equal(together, torch.cat(later))
+    many = torch.cat([batch.share for epoch in range(40) for batch, _ in one.batches(epoch)]).flatten()
+    assert 0.25 <= many.min() < 0.27 and 0.98 < many.max() <= 1
+    assert many.mean() == pytest.approx(0.625, abs=4 * 0.75 / (12 * len(many)) ** 0.5)
+
+
+@pytest.mark.parametrize("changes", [{"defense": "at", "eps_spread": 0.0}, {"defense": "none", "eps_spread": 1.0}])
+def test_without_a_spread_or_an_attack_there_is_no_share(config: MakeConfig, dataset: Dataset, changes: dict):
+    assert all(batch.share is None for batch, _ in feed(config(**changes), dataset).batches(0))
+
+
 def test_distortions_follow_seed_and_epoch_and_keep_the_order(config: MakeConfig, dataset: Dataset):
     settings = config(distort=True)
     plain, distorted = (

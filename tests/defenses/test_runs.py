@@ -11,7 +11,14 @@ from edgeguard.defenses.runs import identity, settings_of
 from edgeguard.defenses.train import Job, run_config
 
 MakeJob = Callable[..., Job]
-OTHER: dict[str, Any] = {"distort": True, "views": True, "averaging": 1.0, "prior": 0.5, "halves": "apart"}
+OTHER: dict[str, Any] = {
+    "distort": True,
+    "views": True,
+    "averaging": 1.0,
+    "prior": 0.5,
+    "halves": "apart",
+    "eps_spread": 1.0,
+}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from edgeguard.ecg.sources import load_dataset
 from edgeguard.errors import InputError
 from edgeguard.evaluation.run_export import export_model
 from edgeguard.evaluation.run_training import train_model
-from edgeguard.evaluation.zoo.scores import FP32, Forms, Trial, score_forms, score_run
+from edgeguard.evaluation.zoo.scores import FP32, TORCH, Forms, Trial, score_forms, score_run
 from edgeguard.evaluation.zoo.scores import SCHEMA as SCORES_SCHEMA
 from edgeguard.export.exporter import write_float
 from edgeguard.export.streaming.compiler import compile_stream
@@ -190,11 +190,12 @@ def _export(name: str, folder: Path, data: str, say: Say) -> None:
 
 
 def _needs_scores(recipe: Recipe, folder: Path) -> bool:
-    """Whether scores are missing, of other weights, or of other budgets."""
+    """Whether scores are missing, of other weights, of other budgets, or not of every form."""
     if _is_stale(folder):
         return True
-    judged = {row["eps_uv"] for row in read_json(folder / SCORES)["rows"] if row["profile"] == "strict"}
-    return judged != set(recipe.strict)
+    judged = {(row["form"], row["profile"], row["eps_uv"]) for row in read_json(folder / SCORES)["rows"]}
+    trials = [("paper", 10.0), *(("strict", eps) for eps in recipe.strict)]
+    return judged != {(form, *trial) for form in (TORCH, FP32, *FILE_FORMS) for trial in trials}
 
 
 def _is_stale(folder: Path) -> bool:

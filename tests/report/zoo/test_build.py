@@ -284,6 +284,16 @@ def test_another_budget_is_judged_and_keeps_the_seeds(made: Made, copied: Path) 
     assert list(index["models"]) == ["plain", "taught"] and list(index["models"]["plain"]["worst_case"]) == ["35"]
 
 
+def test_scores_without_a_form_are_judged_again(made: Made, copied: Path) -> None:
+    before = made.json("taught", "scores.json")
+    rows = [row for row in before["rows"] if row["form"] != "fp32"]
+    (copied / "taught" / "scores.json").write_text(json.dumps({**before, "rows": rows}))
+    with short_work():
+        built = build_zoo(["taught"], data=made.data, out=copied, say=lambda line: None)
+    assert [(one.name, one.steps) for one in built] == [("plain", ()), ("taught", ("judged",))]
+    assert read_json(copied / "taught" / "scores.json")["rows"] == before["rows"]
+
+
 def test_without_spread_no_further_seed_is_judged(made: Made, copied: Path) -> None:
     shutil.rmtree(copied / "seeds")
     scores = read_json(copied / "plain" / "scores.json")

@@ -10,7 +10,7 @@ import pytest
 from edgeguard.defenses.runs import settings_of
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.ecg.split import split_from
-from edgeguard.models.run import load_run
+from edgeguard.models.run import load_run, split_file
 from edgeguard.report.zoo.recipes import read_recipes, teacher_of
 from edgeguard.runtime.files import read_json, sha256_file
 from edgeguard.runtime.session import open_model
@@ -38,8 +38,9 @@ def test_the_index_follows_the_recipes() -> None:
 
 @every_network
 def test_a_network_is_whole(name: str) -> None:
-    """Every file of the folder is in the index, by the hash that it has."""
-    assert INDEX[name]["files"] == {path.name: sha256_file(path) for path in (ZOO / name).iterdir()}
+    """Every file of the folder is in the index, by the hash that it has, and so is the split, which all share."""
+    files = [*(ZOO / name).iterdir(), ZOO / "split.json"]
+    assert INDEX[name]["files"] == {path.name: sha256_file(path) for path in files}
     assert {f"{name}-int8.onnx", f"{name}-int8-streaming.onnx", "card.md", "scores.json"} <= set(INDEX[name]["files"])
     weights, file = (ZOO / name / kind for kind in ("weights.safetensors", f"{name}-int8.onnx"))
     assert file.stat().st_size < weights.stat().st_size / 2
@@ -141,7 +142,7 @@ def test_the_clean_score_holds_on_the_test_part(name: str, cinc2017: Path) -> No
     if dataset.fingerprint != run.config["data"]["fingerprint"]:
         pytest.skip("other records than the networks were trained on")
     test = split_from(dataset, run.config["split"]).test
-    assert [dataset.names[i] for i in test] == read_json(ZOO / name / "split.json")["test"]
+    assert [dataset.names[i] for i in test] == read_json(split_file(run.path))["test"]
     (stated,) = (row for row in scores_of(name)["rows"] if (row["form"], row["profile"]) == ("int8", "paper"))
     assert stated["n"] == len(test)
     ecg, _, labels = dataset.batch(test)

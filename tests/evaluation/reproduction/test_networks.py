@@ -77,6 +77,19 @@ def test_a_run_that_changes_after_the_plan_is_refused(networks_of: Any, tmp_path
         run_graph([take], Store(tmp_path / "another"), progress=False)
 
 
+def test_a_network_that_shares_its_split_with_others_is_taken_with_it(networks_of: Any, tmp_path: Path) -> None:
+    options = {"arch": "tiny_network:make", "preset": "fast", "epochs": 1}
+    job = networks_of(options).get("none", 0).job
+    network = run_graph([job], Store(tmp_path / "store"), progress=False)[job.key] / NETWORK
+    zoo = tmp_path / "zoo"
+    shutil.copytree(network, zoo / "none")
+    (zoo / "none" / "split.json").rename(zoo / "split.json")
+    take = networks_of(options, (zoo,), tmp_path / "another").get("none", 0)
+    assert take.taken == zoo / "none"
+    taken = run_graph([take.job], Store(tmp_path / "another"), progress=False)[take.job.key] / NETWORK
+    assert (taken / "split.json").read_bytes() == (network / "split.json").read_bytes()
+
+
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "nowhere"):

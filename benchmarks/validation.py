@@ -4,10 +4,11 @@
 
 Situation II, one start, cross-entropy, last iterate. At 10 uV the paper's numbers, steps of 1 uV, PGD 20 and
 SAP 20 + 40; beyond, `--eps`, as many steps of eps / 8. The test part is not touched.
-Log loss moves less by chance than accuracy.
+Log loss moves less by chance than accuracy. Without RUN the zoo's none-edge-m and at-edge-m.
 """
 
 import argparse
+import os
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.ecg.split import split_from
 from edgeguard.evaluation.metrics import scores
+from edgeguard.evaluation.zoo.located import located
 from edgeguard.models.run import load_run
 
 BATCH = 32
@@ -46,16 +48,19 @@ def logits_under(model: nn.Module, dataset: Dataset, index: np.ndarray, attack: 
 def main() -> None:
     """Print one line a run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("runs", nargs="*", default=["zoo:none-edge-m", "zoo:at-edge-m"])
+    parser.add_argument("--data", default=os.environ.get("EDGEGUARD_CINC2017"))
     parser.add_argument("--eps", type=float, nargs="*", default=[50.0], help="larger perturbations, by PGD alone")
     parser.add_argument("--clean", action="store_true", help="clean records alone")
     options = parser.parse_args()
+    if options.data is None:
+        print("no records of CinC 2017 (--data or EDGEGUARD_CINC2017); nothing measured")
+        return
     dataset = load_dataset(options.data)
     attacks = [("clean", 0.0)]
     if not options.clean:
         attacks += [("pgd", 10.0), ("sap", 10.0), *(("pgd", eps) for eps in options.eps)]
-    for path in options.runs:
+    for path in map(located, options.runs):
         run = load_run(path)
         index = split_from(dataset, run.config["split"]).validation
         labels, line = dataset.labels[index], []

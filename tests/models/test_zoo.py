@@ -1,6 +1,7 @@
 """The committed networks: whole, of one making in all their forms, and as good as their scores say."""
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,14 @@ def test_the_clean_score_holds_on_the_test_part(name: str, cinc2017: Path) -> No
     predicted = open_model(ZOO / name / f"{name}-int8.onnx").labels(ecg)
     # Another processor may round a near-tie the other way.
     assert np.mean(predicted == labels) == pytest.approx(stated["clean"]["accuracy"]["value"], abs=0.005)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/results.md"])
+def test_the_documents_have_the_scores(document: str, capsys: pytest.CaptureFixture[str]) -> None:
+    root = Path(__file__).parents[2]
+    runpy.run_path(str(root / "benchmarks" / "zoo_tables.py"), run_name="__main__")
+    printed = {line for line in capsys.readouterr().out.splitlines() if line.startswith("| `zoo:")}
+    written = {
+        line for line in (root / document).read_text(encoding="utf-8").splitlines() if line.startswith("| `zoo:")
+    }
+    assert written == printed and len(printed) > 4

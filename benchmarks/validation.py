@@ -10,7 +10,6 @@ Log loss moves less by chance than accuracy. Without RUN the zoo's none-edge-m a
 import argparse
 import os
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch

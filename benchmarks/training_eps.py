@@ -32,11 +32,13 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"{'run':<24}{'trained at, uV':<16}{'clean':<24}" + "".join(f"{f'{eps:g} uV':<24}" for eps in BUDGETS_UV))
     for run in map(located, options.runs):
-        trained_at = json.loads((run / "config.json").read_text())["options"]["eps"]
+        settings = json.loads((run / "config.json").read_text())["options"]
+        eps, spread = settings["eps"], settings.get("eps_spread", 0.0)
+        trained_at = f"{(1 - spread) * eps:g} to {eps:g}" if spread else f"{eps:g}"
         found = [_judged(run, options.data, eps, options.records) for eps in BUDGETS_UV]
         clean = found[0].attacks[0].accuracy
         cells = "".join(f"{_text(rate):<24}" for rate in (clean, *(one.worst_case.accuracy for one in found)))
-        print(f"{run.name:<24}{trained_at:<16g}{cells}", flush=True)
+        print(f"{run.name:<24}{trained_at:<16}{cells}", flush=True)
 
 
 def _judged(run: Path, data: str, eps: float, records: int):

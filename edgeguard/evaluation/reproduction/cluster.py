@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import edgeguard
 from edgeguard.errors import InputError
+from edgeguard.evaluation.reproduction.claim import Watch, living_owner
 from edgeguard.evaluation.reproduction.connect import connect, offers
 from edgeguard.evaluation.reproduction.graph import Job, Plan, Task
 from edgeguard.evaluation.reproduction.local import finished, prepare
@@ -127,6 +128,9 @@ class _Run:
             return
         lost = (self._jobs[name] for name in event.get("processing-tasks", ()) if name in self._jobs)
         begun = [job for job in lost if self._store.partial(job).is_dir()]
+        # What only waited there may have been begun elsewhere before this was heard: then somebody is at work on it.
+        watch = Watch(self._store.lost_after)
+        begun = [job for job in begun if living_owner(self._store.partial(job), watch) is None] or begun
         if begun:
             self._bar.note(f"lost a worker ({event['worker']}) at {', '.join(job.name for job in begun)}; goes on")
         for job in begun:

@@ -1,6 +1,7 @@
 """Graphs on a cluster: processes started for the purpose, or a scheduler that runs."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -95,7 +96,10 @@ def test_a_killed_worker_loses_its_job_alone_and_the_work_is_taken_over(
     assert os.getpid() not in {line["pid"] for line in store.ledger()}
     assert output.out == ""
     err = output.err
-    assert err.count("lost a worker") == 1 and "at the victim; goes on" in err and "9/9 jobs" in err
+    # Another that waited there, and was begun elsewhere by the time that this was heard, may be named too.
+    assert (
+        err.count("lost a worker") == 1 and re.search(r" at [^;]*the victim[^;]*; goes on", err) and "9/9 jobs" in err
+    )
     assert "Traceback" not in err and "distributed" not in err and "a bar of its own" not in err
     assert {path.name for path in tmp_path.iterdir()} == {"store", "reference", "log"}
     assert set(Path(tempfile.gettempdir()).glob("edgeguard-*")) == before

@@ -241,7 +241,13 @@ def _losses(model: nn.Module, ecg: Tensor, labels: Tensor, loss: Loss) -> Tensor
 
 
 def _start(ecg: Tensor, start: Tensor | None, eps: float | Tensor) -> Tensor:
-    return torch.zeros_like(ecg) if start is None else start.clamp(-eps, eps)
+    return torch.zeros_like(ecg) if start is None else _clipped(start, eps)
+
+
+def _clipped(delta: Tensor, eps: Any) -> Tensor:
+    """Within eps, a number or [B, 1, 1]: torch's clamp takes either, its types tell them apart."""
+    clipped: Tensor = delta.clamp(-eps, eps)
+    return clipped
 
 
 def _sizes(alpha: float | Tensor, steps: int, schedule: str) -> list[float | Tensor]:
@@ -270,7 +276,7 @@ def _ascend(
     for size in sizes:
         value, gradient = loss_and_gradient(forward, ecg + shape(delta), labels, loss)
         kept, highest = _higher(kept, highest, delta, value)
-        delta = (delta + size * shape(gradient).sign()).clamp(-eps, eps)
+        delta = _clipped(delta + size * shape(gradient).sign(), eps)
     if not best:
         return delta, delta
     with torch.no_grad():

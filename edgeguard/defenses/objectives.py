@@ -109,6 +109,9 @@ def _both(config: TrainConfig, model: nn.Module, ecg: Tensor, attacked: Tensor) 
 
 def _halves(batch: Batch) -> tuple[Batch, Batch]:
     middle = len(batch.ecg) // 2
-    fields = (batch.ecg, batch.mask, batch.target, batch.share)
-    parts = [(None, None) if tensor is None else tensor.tensor_split([middle]) for tensor in fields]
-    return Batch(*(part[0] for part in parts)), Batch(*(part[1] for part in parts))
+    return _part(batch, slice(middle)), _part(batch, slice(middle, None))
+
+
+def _part(batch: Batch, rows: slice) -> Batch:
+    share = None if batch.share is None else batch.share[rows]
+    return Batch(batch.ecg[rows], batch.mask[rows], batch.target[rows], share)

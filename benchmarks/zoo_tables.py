@@ -5,9 +5,7 @@
 Read off the stored scores of the networks with the whole recipe; nothing is computed.
 """
 
-import json
-from pathlib import Path
-
+from edgeguard.runtime.files import read_json
 from edgeguard.runtime.zoo import ZooModel, zoo_models
 
 TRAINED_MORE_THAN_ONCE = ("none-edge-m", "at-edge-m", "adt-edge-m")
@@ -70,7 +68,7 @@ def seeds(models: list[ZooModel]) -> list[str]:
 
 def stored(model: ZooModel) -> dict:
     """What was found of a network."""
-    found: dict = json.loads(Path(model.folder / "scores.json").read_text())
+    found: dict = read_json(model.folder / "scores.json")
     return found
 
 

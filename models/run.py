@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgeguard.errors import InputError
 from edgeguard.models.registry import build
 from edgeguard.runtime.files import read_json, sha256_file, write_bytes
+from edgeguard.runtime.zoo import own_or_shared
 
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
@@ -45,8 +46,7 @@ def is_finished(path: Path) -> bool:
 
 def split_file(run: Path) -> Path:
     """Where the names of a run's parts lie: in it, or beside it where the networks of a zoo share theirs."""
-    own, shared = run / SPLIT, run.parent / SPLIT
-    return shared if shared.is_file() and not own.is_file() else own
+    return own_or_shared(run, SPLIT)
 
 
 def load_run(path: Path) -> Run:

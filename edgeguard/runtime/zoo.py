@@ -52,8 +52,7 @@ class ZooModel:
 
     def path(self, name: str) -> Path:
         """Of one of the files."""
-        own, shared = self.folder / name, self.folder.parent / name
-        return shared if name in SHARED and shared.is_file() and not own.is_file() else own
+        return own_or_shared(self.folder, name) if name in SHARED else self.folder / name
 
     def checked(self, *names: str) -> Path:
         """The folder, once these of its files, by default all, are what was published.
@@ -66,6 +65,12 @@ class ZooModel:
                 fault = "was changed" if path.is_file() else "is missing"
                 raise InputError(f"{path}: {fault} since it was published; install EdgeGuard anew")
         return self.folder
+
+
+def own_or_shared(folder: Path, name: str) -> Path:
+    """Where a file lies: in the folder, or beside it where several folders share theirs."""
+    own, shared = folder / name, folder.parent / name
+    return shared if shared.is_file() and not own.is_file() else own
 
 
 def zoo_folder() -> Path:

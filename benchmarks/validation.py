@@ -3,7 +3,7 @@
     python benchmarks/validation.py --data training2017.zip RUN...
 
 Situation II, one start, cross-entropy, last iterate. At 10 uV the paper's numbers, steps of 1 uV, PGD 20 and
-SAP 20 + 40; beyond, `--eps`, as many steps of eps / 8. The test part is not touched.
+SAP 20 + 40; beyond, `--eps`, steps of eps / 8, as many of PGD and with `--smooth` SAP of 20 alone. The test part is not touched.
 Log loss moves less by chance than accuracy. Without RUN the zoo's none-edge-m and at-edge-m.
 """
 
@@ -28,12 +28,13 @@ BATCH = 32
 
 
 def logits_under(model: nn.Module, dataset: Dataset, index: np.ndarray, attack: str, eps: float) -> Tensor:
-    """float32 [N, C] of the attacked records; `attack` is clean, pgd or sap."""
+    """float32 [N, C] of the attacked records; `attack` is clean, pgd, sap or smooth, SAP without PGD before it."""
     alpha = eps / 8 if eps > 10 else 1.0
     craft = {
         "clean": lambda model, ecg, labels, mask: ecg,
         "pgd": partial(pgd, eps=eps, alpha=alpha, steps=20),
         "sap": partial(sap, eps=eps, alpha=alpha, steps=20, smooth_steps=40),
+        "smooth": partial(sap, eps=eps, alpha=alpha, steps=0, smooth_steps=20),
     }[attack]
     found = []
     for first in range(0, len(index), BATCH):
@@ -49,7 +50,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", default=["zoo:none-edge-m", "zoo:at-edge-m"])
     parser.add_argument("--data", default=os.environ.get("EDGEGUARD_CINC2017"))
-    parser.add_argument("--eps", type=float, nargs="*", default=[50.0], help="larger perturbations, by PGD alone")
+    parser.add_argument("--eps", type=float, nargs="*", default=[50.0], help="larger perturbations, by PGD")
+    parser.add_argument("--smooth", action="store_true", help="by smoothed steps too")
     parser.add_argument("--clean", action="store_true", help="clean records alone")
     options = parser.parse_args()
     if options.data is None:
@@ -59,6 +61,7 @@ def main() -> None:
     attacks = [("clean", 0.0)]
     if not options.clean:
         attacks += [("pgd", 10.0), ("sap", 10.0), *(("pgd", eps) for eps in options.eps)]
+        attacks += [("smooth", eps) for eps in options.eps if options.smooth]
     for path in map(located, options.runs):
         run = load_run(path)
         index = split_from(dataset, run.config["split"]).validation

@@ -10,7 +10,7 @@ from edgeguard.defenses.recipes import Defense, defense
 from edgeguard.errors import InputError
 from edgeguard.models.registry import DEFAULT_ARCHITECTURE
 
-CRAFTING = ("sap", "single-step")
+CRAFTING = ("sap", "mixed", "single-step")
 PRECISIONS = ("float32", "bf16")
 
 
@@ -25,10 +25,11 @@ class TrainConfig:
         batch: clean records a step.
         optimizer, learning_rate, weight_decay: `adam` or `adamw`.
         schedule: `constant` or `one-cycle`.
-        crafting: `sap`, several steps before and after smoothing, or `single-step`, one step from a noisy start.
+        crafting: `sap`, several steps before and after smoothing; `mixed`, smoothed steps alone on every other record and
+            plain ones on the others; or `single-step`, one step from a noisy start.
         eps: largest perturbation in crafting; in a single step its length.
         eps_spread: each record's own eps is drawn from (1 - spread) eps to eps, alpha in proportion; 0: all have eps.
-        alpha, steps, smooth_steps: of crafting by `sap`.
+        alpha, steps, smooth_steps: of crafting by `sap` or `mixed`.
         noise: of a single step's start, a multiple of eps.
         kernels: SAP's smoothing.
         mix: c, the weight of the adversarial half (ADT paper, eq. 6); 0 trains on clean records alone.
@@ -166,7 +167,7 @@ class TrainConfig:
 
 
 _CRAFT_FIELDS = {"crafting", "eps", "eps_spread", "alpha", "steps", "smooth_steps", "noise", "kernels", "halves"}
-_IDLE_IN = {"sap": {"noise"}, "single-step": {"alpha", "steps", "smooth_steps"}}
+_IDLE_IN = {"sap": {"noise"}, "mixed": {"noise"}, "single-step": {"alpha", "steps", "smooth_steps"}}
 _OBJECTIVE_FIELDS = {
     "jacobian": {"jacobian_weight"},
     "noise-to-signal": {"nsr_eps", "nsr_weight"},

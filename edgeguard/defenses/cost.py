@@ -20,7 +20,8 @@ def gradient_steps(config: TrainConfig) -> float:
     """Input gradients that crafting takes for each record of a batch; with `halves` apart only one half is attacked."""
     if not config.crafts:
         return 0
-    steps = 1 if config.crafting == "single-step" else config.steps + config.smooth_steps
+    several = config.steps + config.smooth_steps
+    steps = {"single-step": 1, "mixed": several / 2, "sap": several}[config.crafting]
     return steps / 2 if _is_apart(config) else steps
 
 

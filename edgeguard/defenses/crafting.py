@@ -27,7 +27,8 @@ def craft(
 ) -> Tensor:
     """Adversarial ecg [B, 1, T] on the network as it is now, its mode and buffers untouched.
 
-    A single step perturbs every other record smoothly, as SAP does, and the others sample by sample, as PGD does.
+    A single step perturbs every other record smoothly, as SAP does, and the others sample by sample, as PGD does; so
+    does `mixed`, in several steps. `sap` goes from PGD on to SAP with every record.
 
     Args:
         target: int64 [B], or probabilities float32 [B, C]: what the training loss is taken against.
@@ -55,20 +56,34 @@ def craft(
             )
         # The divergence that TRADES ascends has no gradient at the record itself.
         start = uniform_start(ecg, alpha, draws) if config.row.objective == "trades" else None
-        return sap(
-            model,
-            ecg,
-            target,
-            mask,
-            eps=eps,
-            alpha=alpha,
-            steps=config.steps,
-            smooth_steps=config.smooth_steps,
-            kernels=config.kernels,
-            loss=loss,
-            start=start,
-            low_precision=low,
-        )
+
+        def several(rows: slice, *, steps: int, smooth_steps: int) -> Tensor:
+            own = [size[rows] if isinstance(size, Tensor) else size for size in (eps, alpha)]
+            return sap(
+                model,
+                ecg[rows],
+                target[rows],
+                mask[rows],
+                eps=own[0],
+                alpha=own[1],
+                steps=steps,
+                smooth_steps=smooth_steps,
+                kernels=config.kernels,
+                loss=loss,
+                start=None if start is None else start[rows],
+                low_precision=low,
+            )
+
+        if config.crafting == "sap":
+            return several(slice(None), steps=config.steps, smooth_steps=config.smooth_steps)
+        found = torch.empty_like(ecg)
+        for rows, counts in (
+            (slice(0, None, 2), {"steps": 0, "smooth_steps": config.smooth_steps}),
+            (slice(1, None, 2), {"steps": config.steps, "smooth_steps": 0}),
+        ):
+            if len(ecg[rows]):
+                found[rows] = several(rows, **counts)
+        return found
 
 
 def backed_off(config: TrainConfig, trips: int) -> TrainConfig:

@@ -90,7 +90,7 @@ def any_options() -> st.SearchStrategy[dict[str, Any]]:
             "eps": st.floats(0, 1e3),
             "noise": st.floats(0, 8),
             "units": st.sampled_from(["published", "corrected"]),
-            "crafting": st.sampled_from(["sap", "single-step"]),
+            "crafting": st.sampled_from(["sap", "mixed", "single-step"]),
             "label_smoothing": st.floats(0, 0.99),
             "augment": st.booleans(),
         },
@@ -151,7 +151,7 @@ def test_what_comes_before_a_run_has_its_settings_and_needs_nothing_more(options
         ("seed", -1, "--seed -1"),
         ("seed", 2**64, "--seed"),
         ("kernels", "nest", "--kernels nest: one of nest25, zip5"),
-        ("crafting", "fgsm", "--crafting fgsm: one of sap, single-step"),
+        ("crafting", "fgsm", "--crafting fgsm: one of sap, mixed, single-step"),
         ("units", "volts", "--units volts: one of published, corrected"),
         ("optimizer", "sgd", "--optimizer sgd: one of adam, adamw"),
         ("schedule", "linear", "--schedule linear: one of constant, one-cycle"),
@@ -238,7 +238,7 @@ def test_a_setting_decides_a_run_exactly_where_it_is_read(defense: str):
 
 
 @pytest.mark.parametrize("name", ["alpha", "steps", "smooth_steps", "noise"])
-@pytest.mark.parametrize("crafting", ["sap", "single-step"])
+@pytest.mark.parametrize("crafting", ["sap", "mixed", "single-step"])
 def test_a_setting_of_the_other_attack_decides_nothing(crafting: str, name: str):
     base = TrainConfig(crafting=crafting)
     changed = TrainConfig(**{**base.to_dict(), name: getattr(base, name) + 1})

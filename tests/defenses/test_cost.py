@@ -94,7 +94,7 @@ def test_every_epoch_has_its_price_that_of_a_warm_up_and_that_after(
     assert units(epochs=epochs, warm_up=warm_up) == warm * within + (stage - warm) * after
 
 
-@pytest.mark.parametrize(("crafting", "steps"), [("single-step", 1), ("sap", 4)])
+@pytest.mark.parametrize(("crafting", "steps"), [("single-step", 1), ("mixed", 2), ("sap", 4)])
 def test_halves_apart_attack_and_train_half_as_much(crafting: str, steps: int):
     """A record is either clean or attacked; a teacher that looks at every view costs a forward."""
     options = dict(defense="at", crafting=crafting, steps=2, smooth_steps=2, epochs=6)
@@ -133,7 +133,10 @@ class Meter:
         self.forwards += len(inputs[0])
 
 
-@pytest.mark.parametrize(("crafting", "halves"), [("sap", "same"), ("single-step", "same"), ("single-step", "apart")])
+@pytest.mark.parametrize(
+    ("crafting", "halves"),
+    [("sap", "same"), ("mixed", "same"), ("mixed", "apart"), ("single-step", "same"), ("single-step", "apart")],
+)
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_a_training_runs_as_many_forwards_and_gradients_as_it_is_charged(
     config: Callable[..., TrainConfig],

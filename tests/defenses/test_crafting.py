@@ -87,7 +87,27 @@ def test_a_single_step_is_smooth_on_every_other_record(config: MakeConfig, model
     assert roughness[smooth_rows].max() < roughness[~smooth_rows].min() / 2
 
 
-@pytest.mark.parametrize("crafting", ["sap", "single-step"])
+@pytest.mark.parametrize("defense", ["at", "trades"])
+def test_mixed_crafting_is_sap_without_pgd_on_every_other_record_and_pgd_on_the_others(
+    config: MakeConfig, model: nn.Module, batch: Batch, defense: str
+):
+    ecg, labels, mask = batch
+    target = torch.nn.functional.one_hot(labels, 4).float()
+    named: dict[str, Any] = dict(eps=9.0, alpha=2.5)
+    options = dict(defense=defense, crafting="mixed", steps=3, smooth_steps=2, kernels="zip5", **named)
+    made = craft(config(**options), model, ecg, target, mask, draws())
+    attack: dict[str, Any] = dict(named, loss=partial(cross_entropy, temperature=1.0))
+    if defense == "trades":
+        attack["start"] = uniform_start(ecg, 2.5, draws())
+    smooth = sap(model, ecg, target, mask, **attack, steps=0, smooth_steps=2, kernels="zip5")
+    plain = pgd(model, ecg, target, mask, **attack, steps=3)
+    torch.testing.assert_close(made[0::2], smooth[0::2], rtol=0, atol=1e-4)
+    torch.testing.assert_close(made[1::2], plain[1::2], rtol=0, atol=1e-4)
+    one = craft(config(**options), model, ecg[:1], target[:1], mask[:1], draws())
+    torch.testing.assert_close(one[0], smooth[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("crafting", ["sap", "mixed", "single-step"])
 @pytest.mark.parametrize("defense", ["at", "trades"])
 def test_a_record_with_a_share_is_attacked_as_if_that_were_eps(
     config: MakeConfig, model: nn.Module, batch: Batch, crafting: str, defense: str
@@ -122,7 +142,7 @@ def test_only_trades_starts_off_the_record(config: MakeConfig, model: nn.Module,
     eps=st.floats(0, 60),
     noise=st.floats(0, 4),
     alpha=st.floats(0, 30),
-    crafting=st.sampled_from(["sap", "single-step"]),
+    crafting=st.sampled_from(["sap", "mixed", "single-step"]),
     precision=st.sampled_from(["float32", "bf16"]),
     defense=st.sampled_from(["at", "trades"]),
 )
@@ -142,7 +162,7 @@ def test_perturbations_stay_within_their_bound_and_off_the_padding(
     assert torch.equal(made[~mask], ecg[~mask])
 
 
-@pytest.mark.parametrize("crafting", ["sap", "single-step"])
+@pytest.mark.parametrize("crafting", ["sap", "mixed", "single-step"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_the_network_and_its_random_numbers_are_left_alone(
     config: MakeConfig, model: nn.Module, batch: Batch, crafting: str, precision: str
@@ -160,7 +180,7 @@ def test_the_network_and_its_random_numbers_are_left_alone(
     assert torch.equal(torch.get_rng_state(), random) and torch.equal(ecg, before)
 
 
-@pytest.mark.parametrize("crafting", ["sap", "single-step"])
+@pytest.mark.parametrize("crafting", ["sap", "mixed", "single-step"])
 def test_the_precision_of_crafting_is_its_own(config: MakeConfig, model: nn.Module, batch: Batch, crafting: str):
     """float32 holds inside an ambient bf16; bf16 asked for reaches the network, whose gradients then differ."""
     ecg, labels, mask = batch

@@ -34,6 +34,7 @@ CASES: dict[str, dict] = {
     "clean": {"defense": "none"},
     "sap": {"defense": "at", "crafting": "sap"},
     "single-step": {"defense": "at", "crafting": "single-step"},
+    "mixed": {"defense": "at", "crafting": "mixed"},
     "spread": {"defense": "at", "crafting": "sap", "eps_spread": 1.0},
     "unnormalised": {"defense": "at", "crafting": "sap", "arch": "two_process_networks:bare"},
     "adt": {"defense": "adt", "crafting": "single-step", "temperature": 2.0},

@@ -67,7 +67,7 @@ def mean_cross_entropy(logits: np.ndarray, target: np.ndarray, temperature: floa
     return float(-(target * log_softmax(logits / temperature)).sum(1).mean())
 
 
-@pytest.mark.parametrize("crafting", ["sap", "single-step"])
+@pytest.mark.parametrize("crafting", ["sap", "mixed", "single-step"])
 @given(mix=st.floats(0.05, 1), temperature=st.floats(0.5, 30), soft=st.booleans())
 @settings(max_examples=12, deadline=None)
 def test_the_mixed_loss_is_equation_6(dataset: Dataset, crafting: str, mix: float, temperature: float, soft: bool):
@@ -110,7 +110,7 @@ def test_without_crafting_it_is_cross_entropy_alone(
     assert value.item() == pytest.approx(expected, **CLOSE)
 
 
-@pytest.mark.parametrize("crafting", ["sap", "single-step"])
+@pytest.mark.parametrize("crafting", ["sap", "mixed", "single-step"])
 @given(beta=st.floats(0, 12), temperature=st.floats(0.5, 10))
 @settings(max_examples=12, deadline=None)
 def test_trades_is_its_equation_5(dataset: Dataset, crafting: str, beta: float, temperature: float):
@@ -147,7 +147,7 @@ def test_the_gradient_of_trades_flows_through_both_predictions(config: MakeConfi
     np.testing.assert_allclose(model[-1].bias.grad.numpy(), by_hand.mean(0), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("crafting", ["sap", "single-step"])
+@pytest.mark.parametrize("crafting", ["sap", "mixed", "single-step"])
 def test_the_attack_of_trades_ascends_the_divergence(
     config: MakeConfig, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, crafting: str
 ):

@@ -76,7 +76,7 @@ def test_a_guess_goes_by_forward_units(dataset: Dataset, config: MakeConfig, fit
 
 
 @pytest.mark.parametrize("defense", list(DEFENSES))
-@pytest.mark.parametrize("crafting", ["sap", "single-step"])
+@pytest.mark.parametrize("crafting", ["sap", "mixed", "single-step"])
 def test_every_defence_is_measured_and_leaves_nothing_behind(
     dataset: Dataset, config: MakeConfig, defense: str, crafting: str, capfd: pytest.CaptureFixture[str]
 ):

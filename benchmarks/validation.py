@@ -3,8 +3,8 @@
     python benchmarks/validation.py --data training2017.zip RUN...
 
 Situation II, one start, cross-entropy, last iterate. At 10 uV the paper's numbers, steps of 1 uV, PGD 20 and
-SAP 20 + 40; beyond, `--eps`, steps of eps / 8, as many of PGD and with `--smooth` SAP of 20 alone. The test part is not touched.
-Log loss moves less by chance than accuracy. Without RUN the zoo's none-edge-m and at-edge-m.
+SAP 20 + 40; beyond, `--eps`, steps of eps / 8, as many of PGD and with `--smooth` SAP of 20 alone. The test part is not
+touched. Log loss moves less by chance than accuracy. Without RUN the zoo's none-edge-m and at-edge-m.
 """
 
 import argparse

@@ -25,8 +25,8 @@ class TrainConfig:
         batch: clean records a step.
         optimizer, learning_rate, weight_decay: `adam` or `adamw`.
         schedule: `constant` or `one-cycle`.
-        crafting: `sap`, several steps before and after smoothing; `mixed`, smoothed steps alone on every other record and
-            plain ones on the others; or `single-step`, one step from a noisy start.
+        crafting: `sap`, several steps before and after smoothing; `mixed`, smoothed steps alone on every other record
+            and plain ones on the others; or `single-step`, one step from a noisy start.
         eps: largest perturbation in crafting; in a single step its length.
         eps_spread: each record's own eps is drawn from (1 - spread) eps to eps, alpha in proportion; 0: all have eps.
         alpha, steps, smooth_steps: of crafting by `sap` or `mixed`.

@@ -39,6 +39,7 @@ from edgeguard.evaluation.stream_attack import (
 )
 from edgeguard.evaluation.stream_judge import Watch
 from edgeguard.evaluation.subject import Subject, open_subject
+from edgeguard.report.rate_text import rate_text
 
 SECONDS = 60.0
 SHIFTS = (0, 1, 10, 30, 50, 59, 60, 120, 300)
@@ -101,14 +102,14 @@ def report(
 def table(result: dict[str, Any], title: str) -> None:
     """Of what was right without attack, what turned wrong."""
     clean = result["clean"]
-    print(f"\n{title}; clean: decisions {_rate(clean['hops'])}, records {_rate(clean['records'])}\n")
+    print(f"\n{title}; clean: decisions {rate_text(clean['hops'])}, records {rate_text(clean['records'])}\n")
     print(
         "| crafted | decisions turned wrong | records turned wrong | window crafted for | decisions, less the first |"
     )
     print("| --- | --- | --- | --- | --- |")
     less = {pair["first"]: _difference(pair["hops"]) for pair in result["differences"]}
     for row in result["attacks"]:
-        cells = " | ".join(_rate(row["success"][key]) for key in ("hops", "records", "aligned"))
+        cells = " | ".join(rate_text(row["success"][key]) for key in ("hops", "records", "aligned"))
         print(f"| `{row['name']}` | {cells} | {less.get(row['name'], '')} |", flush=True)
 
 
@@ -119,11 +120,7 @@ def phases(subject: Subject, streams: Streams, perturbations: np.ndarray) -> Non
         ecg, moved = (x[..., shift : shift + subject.window] for x in (streams.ecg, streams.ecg + perturbations))
         right = subject.logits(np.ascontiguousarray(ecg)).argmax(1) == streams.labels
         wrong = subject.logits(np.ascontiguousarray(moved)).argmax(1) != streams.labels
-        print(f"{shift:>8}   {_rate(rate(int((right & wrong).sum()), int(right.sum())))}", flush=True)
-
-
-def _rate(rate: dict[str, Any]) -> str:
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
+        print(f"{shift:>8}   {rate_text(rate(int((right & wrong).sum()), int(right.sum())))}", flush=True)
 
 
 def _difference(pair: dict[str, Any]) -> str:

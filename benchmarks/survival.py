@@ -34,6 +34,7 @@ from edgeguard.evaluation.evaluate import Evaluation, Judged, evaluate_contender
 from edgeguard.evaluation.intervals import rate
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.evaluation.survival import outcome, survival
+from edgeguard.report.rate_text import rate_text
 from edgeguard.runtime.files import read_json, write_json
 
 MARGIN = 0.02
@@ -85,11 +86,11 @@ def report(run: Path, dataset: Dataset, eps: float, limit: int, profile: str, ke
     print(f"{'form':<8}" + "".join(f"{name:<24}" for name in ("clean", "PGD", "SAP", "worst case")))
     for form, evaluation in judged.items():
         cells = [share(evaluation, name) for name in ("clean", "pgd", "sap", None)]
-        print(f"{form:<8}" + "".join(f"{_rate(cell):<24}" for cell in cells))
+        print(f"{form:<8}" + "".join(f"{rate_text(cell):<24}" for cell in cells))
     print("\nint8, as a naive tool sees it")
-    print(f"  true gradient of the rounding   {_rate(share(unseeing, None))}")
-    print(f"  transfer from the float network {_rate(share(judged['int8'], None, 'parent'))}")
-    print(f"  through the twin alone          {_rate(share(judged['int8'], None, 'twin'))}")
+    print(f"  true gradient of the rounding   {rate_text(share(unseeing, None))}")
+    print(f"  transfer from the float network {rate_text(share(judged['int8'], None, 'parent'))}")
+    print(f"  through the twin alone          {rate_text(share(judged['int8'], None, 'twin'))}")
     if found.clean:
         print(f"\nint8 less fp32, clean       {_points(found.clean)}")
     print(f"int8 less fp32, worst case  {_points(found.worst_case)}, McNemar p {found.worst_case['mcnemar_p']:.2g}")
@@ -190,10 +191,6 @@ def _joined(parts: list[Evaluation]) -> Evaluation:
 def _chunks(index: np.ndarray) -> Iterator[np.ndarray]:
     for first in range(0, len(index), CHUNK):
         yield index[first : first + CHUNK]
-
-
-def _rate(found: dict[str, Any]) -> str:
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
 def _points(found: dict[str, Any]) -> str:

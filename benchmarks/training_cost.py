@@ -37,6 +37,7 @@ from edgeguard.evaluation.metrics import scores
 from edgeguard.evaluation.paired import compare
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.models.run import METRICS
+from edgeguard.report.rate_text import rate_text
 from edgeguard.runtime.files import read_json, write_json
 
 MARGIN = 0.03
@@ -198,7 +199,7 @@ def print_table(table: dict[str, Any]) -> None:
         f"{'clean':<24}{'worst case':<24}to {table['reference']}, points"
     )
     for entry in table["rows"]:
-        figures = f"{_rate(entry['clean']):<24}{_rate(entry['worst_case']):<24}{_verdict(entry)}"
+        figures = f"{rate_text(entry['clean']):<24}{rate_text(entry['worst_case']):<24}{_verdict(entry)}"
         print(f"{entry['preset']:<10}{_cost(entry, table['published_units'])}    {figures}")
         if entry["start"]:
             print(f"{'  + start':<10}{_cost(entry['start'], table['published_units'])}")
@@ -207,10 +208,6 @@ def print_table(table: dict[str, Any]) -> None:
 def _cost(entry: dict[str, Any], published: int) -> str:
     epochs, units = " + ".join(map(str, entry["epochs"])), entry["forward_units"]
     return f"{epochs:<10}{units:>13,}{'1/' + format(published / units, '.1f'):>15}{entry['seconds']:>10,.0f}"
-
-
-def _rate(rate: dict[str, Any]) -> str:
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
 
 
 def _verdict(entry: dict[str, Any]) -> str:

@@ -10,12 +10,14 @@ RUN the zoo's at-edge-m-fast and at-edge-m, trained at 20 and 30 uV.
 import argparse
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from edgeguard.evaluation.run_evaluation import evaluate_model
 from edgeguard.evaluation.zoo.located import located
+from edgeguard.report.rate_text import rate_text
 
 BUDGETS_UV = (10.0, 25.0, 50.0, 100.0)
 
@@ -37,16 +39,14 @@ def main() -> None:
         trained_at = f"{(1 - spread) * eps:g} to {eps:g}" if spread else f"{eps:g}"
         found = [_judged(run, options.data, eps, options.records) for eps in BUDGETS_UV]
         clean = found[0].attacks[0].accuracy
-        cells = "".join(f"{_text(rate):<24}" for rate in (clean, *(one.worst_case.accuracy for one in found)))
+        cells = "".join(
+            f"{rate_text(asdict(rate)):<24}" for rate in (clean, *(one.worst_case.accuracy for one in found))
+        )
         print(f"{run.name:<24}{trained_at:<16}{cells}", flush=True)
 
 
 def _judged(run: Path, data: str, eps: float, records: int):
     return evaluate_model(run, data=data, profile="strict", eps=eps, limit=records, checks=False, say=lambda line: None)
-
-
-def _text(rate) -> str:
-    return f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 Read off the stored scores of the networks with the whole recipe; nothing is computed.
 """
 
+from edgeguard.report.rate_text import rate_text
 from edgeguard.runtime.files import read_json
 from edgeguard.runtime.zoo import ZooModel, zoo_models
 
@@ -28,8 +29,8 @@ def scores(models: list[ZooModel]) -> list[str]:
         paper = next(row for row in rows if row["profile"] == "paper")
         strict = [row for row in rows if row["profile"] == "strict"]
         size = (model.folder / model.file_name("int8")).stat().st_size
-        cells = [rate(paper[kind][score]) for kind, score in COLUMNS]
-        worst = ", ".join(f"{row['eps_uv']:g} uV: {rate(row['worst_case']['accuracy'])}" for row in strict)
+        cells = [rate_text(paper[kind][score]) for kind, score in COLUMNS]
+        worst = ", ".join(f"{row['eps_uv']:g} uV: {rate_text(row['worst_case']['accuracy'])}" for row in strict)
         cells += [f"{worst}; n {strict[0]['n']}"]
         table.append(f"| `zoo:{model.name}-int8`, {size / 1000:.0f} kB | " + " | ".join(cells) + " |")
     return table
@@ -76,11 +77,6 @@ def rows_of(model: ZooModel) -> list[dict]:
     """A row for each form, profile and budget."""
     rows: list[dict] = stored(model)["rows"]
     return rows
-
-
-def rate(found: dict) -> str:
-    """With its interval."""
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
 def points(found: dict) -> str:

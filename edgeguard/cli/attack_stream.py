@@ -10,6 +10,7 @@ from edgeguard.cli.options import data_options, model_options, open_file
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.ecg.origin import file_data
 from edgeguard.errors import InputError
+from edgeguard.report.rate_text import rate_text
 
 if TYPE_CHECKING:
     from edgeguard.evaluation.stream_judge import Watch
@@ -199,7 +200,7 @@ def _table(result: dict[str, Any]) -> str:
 
 
 def _rate(rate: dict[str, Any]) -> str:
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}] n {rate['n']}" if rate["n"] else "none"
+    return f"{rate_text(rate)} n {rate['n']}" if rate["n"] else "none"
 
 
 def _difference(pair: dict[str, Any]) -> str:

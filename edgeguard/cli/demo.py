@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.report.rate_text import rate_text
 
 
 @click.command("demo")
@@ -118,7 +119,7 @@ def _deployed(name: str, network: dict[str, Any]) -> list[str]:
 
 def _rate(rows: list[dict[str, Any]], attack: str, eps: float) -> str:
     rate = next(row["accuracy"] for row in rows if row["name"] == attack and row["eps_uv"] in (0, eps))
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
+    return rate_text(rate)
 
 
 def _verdict(report: dict[str, Any]) -> str:

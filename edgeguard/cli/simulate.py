@@ -9,6 +9,7 @@ import click
 
 from edgeguard.cli.options import data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.report.rate_text import rate_text
 
 
 @click.command("simulate")
@@ -162,6 +163,4 @@ def _score_line(score: dict[str, Any]) -> str:
 
 
 def _rate(rate: dict[str, Any]) -> str:
-    if not rate["n"]:
-        return "none"
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}], n {rate['n']},"
+    return f"{rate_text(rate)}, n {rate['n']}," if rate["n"] else "none"

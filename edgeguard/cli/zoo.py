@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.report.rate_text import rate_text
 
 
 @click.group(name="zoo")
@@ -77,14 +78,10 @@ def _table(models: list[dict[str, Any]]) -> str:
     heads = f"{'clean':<22}{'PGD and SAP, 10 uV':<22}worst case, strict"
     lines = [f"{'network':<{width}}{'preset':<8}{'int8':>10}  {heads}"]
     for model in models:
-        worst = "  ".join(f"{eps} uV {_rate(rate)}" for eps, rate in model["worst_case"].items())
+        worst = "  ".join(f"{eps} uV {rate_text(rate)}" for eps, rate in model["worst_case"].items())
         size = f"{model['bytes'].get('int8', 0):,} B"
-        clean, attacked = (_rate(model[key]["accuracy"]) for key in ("clean", "attacked"))
+        clean, attacked = (rate_text(model[key]["accuracy"]) for key in ("clean", "attacked"))
         scores = f"{clean:<22}{attacked:<22}{worst}".rstrip()
         lines.append(f"{model['name']:<{width}}{model['preset']:<8}{size:>10}  {scores}")
     forms = "zoo:NAME is the run, zoo:NAME-int8, zoo:NAME-int8-streaming and zoo:NAME-fp32 are its files"
     return "\n".join([*lines, "", forms])
-
-
-def _rate(rate: dict[str, float]) -> str:
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from math import isfinite
 
 from edgeguard.evaluation.audit.result import Audit, Check, Rate
+from edgeguard.report.rate_text import rate_text
 
 _WORDS = {True: "hold", False: "fail", None: "open"}
 _ATTACKS = ("clean", "pgd", "sap", "cw-smooth", "worst case")
@@ -37,7 +39,7 @@ def _scores(audit: Audit) -> list[str]:
     for eps in sorted({score.eps_uv for score in audit.scores if score.eps_uv}) or [0.0]:
         for form in forms:
             shown = [found.get((form, 0.0 if name == "clean" else eps, name)) for name in attacks]
-            cells = "".join(f"{'' if score is None else rate_text(score.accuracy):<22}" for score in shown)
+            cells = "".join(f"{'' if score is None else _rate(score.accuracy):<22}" for score in shown)
             lines.append(f"{f'{eps:g} uV' if eps else '':<9}{form:<7}{cells}".rstrip())
     return lines
 
@@ -51,7 +53,7 @@ def _groups(audit: Audit) -> list[str]:
         f"{'records right':<16}{'n':>5}  {'clean':<22}" + "".join(f"{f'{eps} uV':<22}" for eps in budgets).rstrip()
     ]
     for group in groups:
-        cells = "".join(f"{rate_text(rate):<22}" for rate in (group.clean, *(group.attacked[eps] for eps in budgets)))
+        cells = "".join(f"{_rate(rate):<22}" for rate in (group.clean, *(group.attacked[eps] for eps in budgets)))
         lines.append(f"{group.name:<16}{group.n:>5}  {cells}".rstrip())
     return lines
 
@@ -79,7 +81,7 @@ def _further(audit: Audit) -> list[str]:
     if audit.confidence:
         found = audit.confidence
         lines.append(
-            f"confidence  calibration error {rate_text(found.expected_error)}, temperature {found.temperature:.2f} "
+            f"confidence  calibration error {_rate(found.expected_error)}, temperature {found.temperature:.2f} "
             f"(of {found.chosen_on})"
         )
     return lines
@@ -93,8 +95,6 @@ def _checks(checks: Sequence[Check]) -> list[str]:
     return lines
 
 
-def rate_text(rate: Rate) -> str:
+def _rate(rate: Rate) -> str:
     """Value and interval."""
-    if not rate.n:
-        return "none"
-    return f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
+    return rate_text(asdict(rate))

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from edgeguard.report.rate_text import rate_text
+
 _WIDTH = 34
 
 
@@ -16,7 +18,7 @@ def evaluation_table(report: dict[str, Any], classes: Sequence[str]) -> str:
         f"{report['model']} on {report['n']} records of {report['data']}, profile {report['profile']}",
         "",
         f"{'attack, n = ' + str(report['n']):<{width}}{'accuracy [95 %]':<26}{'F1 [95 %]':<26}",
-        *(f"{name:<{width}}{_rate(about['accuracy']):<26}{_rate(about['f1']):<26}" for name, about in rates),
+        *(f"{name:<{width}}{rate_text(about['accuracy']):<26}{rate_text(about['f1']):<26}" for name, about in rates),
         *_masked(report["attacks"]),
     ]
     if report["checks"]:
@@ -41,7 +43,7 @@ def _confusion(row: dict[str, Any], classes: Sequence[str]) -> list[str]:
         lines.append(
             f"{name:<8}"
             + "".join(f"{count:>7}" for count in counts)
-            + f"{_rate(about['recall']):>26}{_rate(about['precision']):>26}{about['f1']:>8.3f}"
+            + f"{rate_text(about['recall']):>26}{rate_text(about['precision']):>26}{about['f1']:>8.3f}"
         )
     return lines
 
@@ -78,7 +80,7 @@ def _comparison(model: str, compare: dict[str, Any]) -> list[str]:
         f"{'worst case, crafted on':<{_WIDTH}}{'model [95 %]':<26}{'other [95 %]':<26}",
     ]
     for source, rates in compare["transfer"].items():
-        lines.append(f"{source:<{_WIDTH}}{_rate(rates['model']):<26}{_rate(rates['other'])}")
+        lines.append(f"{source:<{_WIDTH}}{rate_text(rates['model']):<26}{rate_text(rates['other'])}")
     return [*lines, "", *compare["message"].split("; ")]
 
 
@@ -86,9 +88,9 @@ def _hunt(hunt: dict[str, Any]) -> list[str]:
     within = f"divergence within {hunt['eps_uv']:g} uV"
     return [
         f"{within:<{_WIDTH}}records [95 %]",
-        f"{'model right, other wrong':<{_WIDTH}}{_rate(hunt['only_first_right'])}",
-        f"{'model wrong, other right':<{_WIDTH}}{_rate(hunt['only_second_right'])}",
-        f"{'either':<{_WIDTH}}{_rate(hunt['either'])}",
+        f"{'model right, other wrong':<{_WIDTH}}{rate_text(hunt['only_first_right'])}",
+        f"{'model wrong, other right':<{_WIDTH}}{rate_text(hunt['only_second_right'])}",
+        f"{'either':<{_WIDTH}}{rate_text(hunt['either'])}",
         f"{'witnesses':<{_WIDTH}}{hunt['witnesses']}",
     ]
 
@@ -96,7 +98,7 @@ def _hunt(hunt: dict[str, Any]) -> list[str]:
 def _masked(attacks: Sequence[dict[str, Any]]) -> list[str]:
     """A line for each loss that has no gradient at some clean records, so that its accuracy flatters."""
     shares = {f"zero {row['loss']} gradient{_crafted_on(row)}": row["zero_gradient"] for row in attacks}
-    return [f"{name:<{_WIDTH}}{_rate(share)}" for name, share in shares.items() if share and share["value"] > 0]
+    return [f"{name:<{_WIDTH}}{rate_text(share)}" for name, share in shares.items() if share and share["value"] > 0]
 
 
 def _name(row: dict[str, Any]) -> str:
@@ -111,7 +113,3 @@ def _name(row: dict[str, Any]) -> str:
 
 def _crafted_on(row: dict[str, Any]) -> str:
     return "" if row["gradient"] == "run" else f", {row['gradient']}"
-
-
-def _rate(rate: dict[str, Any]) -> str:
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgeguard.intended_use import INTENDED_USE, NOT_A_MEDICAL_DEVICE
+from edgeguard.report.rate_text import rate_text
 from edgeguard.report.zoo.recipes import Recipe
 
 _ABOUT = {
@@ -116,13 +117,13 @@ def _score_tables(rows: Iterable[Mapping[str, Any]]) -> str:
             [
                 (
                     row["form"],
-                    _rate(row["clean"]["accuracy"]),
-                    _rate(row["clean"]["f1"]),
-                    _rate(row["pgd"]["accuracy"]),
-                    _rate(row["sap"]["accuracy"]),
-                    _rate(row["worst_case"]["accuracy"]),
-                    _rate(row["worst_case"]["f1"]),
-                    _rate(row["recall"]["A"]) if "A" in row["recall"] else "-",
+                    rate_text(row["clean"]["accuracy"]),
+                    rate_text(row["clean"]["f1"]),
+                    rate_text(row["pgd"]["accuracy"]),
+                    rate_text(row["sap"]["accuracy"]),
+                    rate_text(row["worst_case"]["accuracy"]),
+                    rate_text(row["worst_case"]["f1"]),
+                    rate_text(row["recall"]["A"]) if "A" in row["recall"] else "-",
                 )
                 for row in members
             ],
@@ -165,7 +166,7 @@ def _seeds(seed: int, scores: Mapping[str, Any]) -> str:
     own = next(row for row in scores["rows"] if row["form"] == "torch" and row["profile"] == "paper")
     entries = [{"seed": f"{seed} (this one)", **own}, *scores["seeds"]]
     rows: list[tuple[str, ...]] = [
-        (str(entry["seed"]), *(_rate(entry[name]["accuracy"]) for name in _SPREAD), _rate(entry["clean"]["f1"]))
+        (str(entry["seed"]), *(rate_text(entry[name]["accuracy"]) for name in _SPREAD), rate_text(entry["clean"]["f1"]))
         for entry in entries
     ]
     values = [[entry[name]["accuracy"]["value"] for entry in entries] for name in _SPREAD]
@@ -218,10 +219,6 @@ def _bill(bills: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _range(span: Mapping[str, float] | None, scale: float = 1.0) -> str:
     return "-" if span is None else f"{scale * span['low']:.3g} to {scale * span['high']:.3g}"
-
-
-def _rate(rate: Mapping[str, Any]) -> str:
-    return f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
 
 
 def _points(difference: Mapping[str, Any]) -> str:

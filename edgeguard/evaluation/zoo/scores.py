@@ -50,12 +50,21 @@ class Trial:
 
 
 def score_forms(
-    forms: Forms, dataset: Dataset, trials: Sequence[Trial], *, seed: int = 0, threads: int = 1
+    forms: Forms,
+    dataset: Dataset,
+    trials: Sequence[Trial],
+    *,
+    checks: bool = True,
+    seed: int = 0,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """Scores of all forms on the network's own test part, ready for `scores.json`.
 
     In profile `paper` each form is attacked by its own gradient, a stream by its int8 file's. In `strict` what was
     crafted on the run and on the int8 file's twin is judged on every form.
+
+    Args:
+        checks: whether to run the masking checks on the int8 file, with the attacks and records of the first trial.
 
     Raises InputError for a form that cannot be opened, and for a twin that does not compute what ONNX Runtime does.
     """
@@ -63,34 +72,67 @@ def score_forms(
     everything, which = records_to_judge(contenders[TORCH].subject, dataset, part="test")
     rows: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
-    stream_rows = stream_equal = 0
-    checks: list[dict[str, Any]] = []
+    found_checks: list[dict[str, Any]] = []
     for trial in trials:
         index = _limited(dataset, everything, trial, seed)
         attacks = portfolio(profile=trial.profile, eps=trial.eps)
         entrants = contenders if trial.profile == "paper" else _sharing(contenders)
         judged = evaluate_contenders(list(entrants.values()), dataset, index, attacks, seed=seed)
         found = dict(zip(entrants, judged, strict=True))
-        rows += [_row(form, trial, evaluation) for form, evaluation in found.items()]
+        own = {form: _row(form, trial, evaluation) for form, evaluation in found.items()}
+        own[STREAMING]["stream"] = _agreement(found[STREAMING], found[INT8])
+        rows += own.values()
         differences += [_difference(trial, found[INT8], found[other], other) for other in (TORCH, FP32)]
-        equal = [
-            np.array_equal(ours, theirs)
-            for one, other in zip(found[STREAMING].judged, found[INT8].judged, strict=True)
-            for ours, theirs in zip(_logits(one), _logits(other), strict=True)
-        ]
-        stream_rows, stream_equal = stream_rows + len(equal), stream_equal + sum(equal)
-        if not checks:
-            found_checks = check_contender(contenders[INT8], dataset, index, attacks, seed=seed)
-            checks = [asdict(check) for check in found_checks]
+        if checks and not found_checks:
+            found_checks = [
+                asdict(check) for check in check_contender(contenders[INT8], dataset, index, attacks, seed=seed)
+            ]
     return {
         "schema": SCHEMA,
         "data": dataset.source,
         "records": which,
         "rows": rows,
         "differences": differences,
-        "stream": {"compared": stream_rows, "equal": stream_equal},
-        "checks": checks,
+        "stream": _streamed(rows),
+        "checks": found_checks,
     }
+
+
+def merged(known: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Scores with further ones in place of their own profile and budget; checks that were not run again are kept."""
+    again = {_trial(row) for row in found["rows"]}
+    together = {
+        key: sorted([*(one for one in known[key] if _trial(one) not in again), *found[key]], key=_trial)
+        for key in ("rows", "differences")
+    }
+    checks = found["checks"] or known["checks"]
+    return {**known, **found, **together, "stream": _streamed(together["rows"]), "checks": checks}
+
+
+def restricted(known: dict[str, Any], trials: Sequence[Trial]) -> dict[str, Any]:
+    """Scores of these trials alone."""
+    wanted = {(trial.profile, trial.eps) for trial in trials}
+    kept = {key: [one for one in known[key] if _trial(one) in wanted] for key in ("rows", "differences")}
+    return {**known, **kept, "stream": _streamed(kept["rows"])}
+
+
+def _trial(entry: dict[str, Any]) -> tuple[str, float]:
+    return entry["profile"], entry["eps_uv"]
+
+
+def _agreement(stream: Evaluation, window: Evaluation) -> dict[str, int]:
+    """Windows, clean and attacked, and those of them with the same logits in both, bit for bit."""
+    equal = [
+        np.array_equal(ours, theirs)
+        for one, other in zip(stream.judged, window.judged, strict=True)
+        for ours, theirs in zip(_logits(one), _logits(other), strict=True)
+    ]
+    return {"compared": len(equal), "equal": sum(equal)}
+
+
+def _streamed(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    counts = [row["stream"] for row in rows if row["form"] == STREAMING]
+    return {key: sum(count[key] for count in counts) for key in ("compared", "equal")}
 
 
 def score_run(run: Path, dataset: Dataset, trial: Trial, *, seed: int = 0) -> dict[str, Any]:

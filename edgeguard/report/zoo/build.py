@@ -12,7 +12,7 @@ from edgeguard.ecg.sources import load_dataset
 from edgeguard.errors import InputError
 from edgeguard.evaluation.run_export import export_model
 from edgeguard.evaluation.run_training import train_model
-from edgeguard.evaluation.zoo.scores import FP32, TORCH, Forms, Trial, score_forms, score_run
+from edgeguard.evaluation.zoo.scores import FP32, TORCH, Forms, Trial, merged, restricted, score_forms, score_run
 from edgeguard.evaluation.zoo.scores import SCHEMA as SCORES_SCHEMA
 from edgeguard.export.exporter import write_float
 from edgeguard.export.streaming.compiler import compile_stream
@@ -137,10 +137,7 @@ def _build(recipe: Recipe, root: Path, data: str, spread: bool, threads: int, sa
         say(f"{recipe.name}: exporting")
         _export(recipe.name, folder, data, say)
         steps.append("exported")
-    if _needs_scores(recipe, folder):
-        say(f"{recipe.name}: judging")
-        trials = [Trial("paper", 10.0), *(Trial("strict", eps, recipe.records) for eps in recipe.strict)]
-        _score(recipe.name, folder, data, trials, threads)
+    if _judge(recipe, folder, data, threads, say):
         steps.append("judged")
     if spread and recipe.seeds > 1 and _spread(recipe, folder, root, data, say):
         steps.append("seeds")
@@ -189,13 +186,28 @@ def _export(name: str, folder: Path, data: str, say: Say) -> None:
     compile_stream(target, folder / f"{name}-int8-streaming.onnx", hop=1.0, proof_hops=_PROOF_HOPS)
 
 
-def _needs_scores(recipe: Recipe, folder: Path) -> bool:
-    """Whether scores are missing, of other weights, of other budgets, or not of every form."""
-    if _is_stale(folder):
-        return True
-    judged = {(row["form"], row["profile"], row["eps_uv"]) for row in read_json(folder / SCORES)["rows"]}
-    trials = [("paper", 10.0), *(("strict", eps) for eps in recipe.strict)]
-    return judged != {(form, *trial) for form in (TORCH, FP32, *FILE_FORMS) for trial in trials}
+def _judge(recipe: Recipe, folder: Path, data: str, threads: int, say: Say) -> bool:
+    """Judge what the recipe names and nobody has judged, each trial written as it ends; whether anything was to do."""
+    trials = [Trial("paper", 10.0), *(Trial("strict", eps, recipe.records) for eps in recipe.strict)]
+    stands = None if _is_stale(folder) else read_json(folder / SCORES)
+    scores = None if stands is None else restricted(stands, trials)
+    wanted = trials if scores is None else [trial for trial in trials if not _is_judged(trial, scores)]
+    if scores is not None and scores != stands:
+        write_json(folder / SCORES, scores)
+    for trial in wanted:
+        say(f"{recipe.name}: judging, profile {trial.profile}, {trial.eps:g} uV")
+        found = _score(recipe.name, folder, data, trial, threads, checks=scores is None or not scores["checks"])
+        scores = found if scores is None else merged(scores, found)
+        write_json(folder / SCORES, scores)
+    return bool(wanted) or scores != stands
+
+
+def _is_judged(trial: Trial, scores: dict[str, Any]) -> bool:
+    """Whether every form has a row of the trial, on as many records as it asks for."""
+    whole = max((row["n"] for row in scores["rows"] if row["profile"] == "paper"), default=0)
+    count = whole if trial.records is None else min(trial.records, whole)
+    judged = {(row["form"], row["profile"], row["eps_uv"], row["n"]) for row in scores["rows"]}
+    return all((form, trial.profile, trial.eps, count) in judged for form in (TORCH, FP32, *FILE_FORMS))
 
 
 def _is_stale(folder: Path) -> bool:
@@ -204,20 +216,17 @@ def _is_stale(folder: Path) -> bool:
     return bool(scores.get("weights_sha256") != sha256_file(folder / WEIGHTS))
 
 
-def _score(name: str, folder: Path, data: str, trials: Sequence[Trial], threads: int) -> None:
+def _score(name: str, folder: Path, data: str, trial: Trial, threads: int, *, checks: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as staging:
         fp32 = write_float(load_run(folder), Path(staging) / f"{name}-{FP32}.onnx")
         forms = Forms(folder, fp32, *(folder / f"{name}-{form}.onnx" for form in ("int8", "int8-streaming")))
-        scores = score_forms(forms, load_dataset(data), trials, threads=threads)
+        scores = score_forms(forms, load_dataset(data), [trial], checks=checks, threads=threads)
     bills = {}
     for form in ("int8", "int8-streaming"):
         file = folder / f"{name}-{form}.onnx"
         # Where it lay while it was judged is nobody's business.
         bills[form] = {**bill(file).to_json(), "model": file.name}
-    write_json(
-        folder / SCORES,
-        {**scores, "data": Path(data).name, "weights_sha256": sha256_file(folder / WEIGHTS), "bill": bills},
-    )
+    return {**scores, "data": Path(data).name, "weights_sha256": sha256_file(folder / WEIGHTS), "bill": bills}
 
 
 def _spread(recipe: Recipe, folder: Path, root: Path, data: str, say: Say) -> bool:

@@ -21,7 +21,7 @@ from edgeguard.evaluation.paired import paired_difference
 from edgeguard.evaluation.portfolio import portfolio
 from edgeguard.evaluation.run_evaluation import evaluate_model
 from edgeguard.evaluation.subject import open_subject
-from edgeguard.evaluation.zoo.scores import Forms, Trial, score_forms
+from edgeguard.evaluation.zoo.scores import Forms, Trial, merged, restricted, score_forms
 from edgeguard.models.run import load_run
 
 EPS = 16.0
@@ -155,12 +155,30 @@ def limited(records: Dataset, test_part: np.ndarray) -> np.ndarray:
     return index
 
 
+def test_scores_merge_by_profile_and_budget(scores: dict[str, Any]) -> None:
+    """A budget beside the others, then one in place of itself; taken away again, all is as before."""
+    other = {**scores, "rows": [{**one, "eps_uv": 4.0} for one in scores["rows"][4:]], "checks": []}
+    other["differences"] = [{**one, "eps_uv": 4.0} for one in scores["differences"][2:]]
+    both = merged({**scores, "seeds": [1]}, other)
+    assert [(one["profile"], one["eps_uv"]) for one in both["rows"]] == (
+        [("paper", EPS)] * 4 + [("strict", 4.0)] * 4 + [("strict", EPS)] * 4
+    )
+    assert [one["form"] for one in both["rows"]] == [*FORMS] * 3
+    windows = scores["stream"]["compared"] + (1 + 2 * 8) * LIMIT
+    assert both["stream"] == {"compared": windows, "equal": windows}
+    assert (both["checks"], both["seeds"]) == (scores["checks"], [1])
+    assert merged(both, other) == both
+    assert restricted(both, [Trial("paper", EPS), Trial("strict", EPS)]) == {**scores, "seeds": [1]}
+
+
 def test_the_stream_is_the_int8_file(scores: dict[str, Any], row: Row, test_part: np.ndarray) -> None:
     """Clean, PGD and SAP; then clean and eight attacks by two networks."""
     windows = 3 * len(test_part) + (1 + 2 * 8) * LIMIT
     assert scores["stream"] == {"compared": windows, "equal": windows}
-    for profile in ("paper", "strict"):
-        assert {**row("int8-streaming", profile), "form": "int8"} == row("int8", profile)
+    for profile, own in (("paper", 3 * len(test_part)), ("strict", (1 + 2 * 8) * LIMIT)):
+        streamed = {**row("int8-streaming", profile), "form": "int8"}
+        assert streamed.pop("stream") == {"compared": own, "equal": own}
+        assert streamed == row("int8", profile)
 
 
 def test_another_stream_is_told_apart(forms: Forms, records: Dataset, tmp_path: Path) -> None:

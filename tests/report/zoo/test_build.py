@@ -19,6 +19,7 @@ from edgeguard.cli import main
 from edgeguard.ecg.cinc_writer import write_cinc
 from edgeguard.errors import InputError
 from edgeguard.evaluation.run_evaluation import evaluate_model
+from edgeguard.evaluation.zoo.scores import Trial, score_forms
 from edgeguard.intended_use import NOT_A_MEDICAL_DEVICE
 from edgeguard.report.zoo.build import Built, build_zoo, write_index
 from edgeguard.report.zoo.recipes import read_recipes
@@ -113,8 +114,10 @@ def test_every_recipe_is_trained_exported_and_judged(made: Made) -> None:
         assert "split.json" not in files
     order = [line for line in made.said if line.startswith(("plain: ", "taught: "))]
     assert [line.split(": ")[1] for line in order] == [
-        *("training", "exporting", "judging", "training seed 1", "judging seed 1"),
-        *("training", "exporting", "judging"),
+        *("training", "exporting", "judging, profile paper, 10 uV", "judging, profile strict, 30 uV"),
+        *("training seed 1", "judging seed 1"),
+        *("training", "exporting", "judging, profile paper, 10 uV"),
+        *("judging, profile strict, 20 uV", "judging, profile strict, 40 uV"),
     ]
 
 
@@ -276,12 +279,50 @@ def test_another_budget_is_judged_and_keeps_the_seeds(made: Made, copied: Path) 
     before = made.json("plain", "scores.json")
     with short_work():
         built = build_zoo(["plain"], data=made.data, out=copied, say=lambda line: None)
-    assert [(one.name, one.steps) for one in built] == [("plain", ("judged", "seeds"))]
+    assert [(one.name, one.steps) for one in built] == [("plain", ("judged",))]
     after = read_json(copied / "plain" / "scores.json")
     assert [row["eps_uv"] for row in after["rows"]] == [10.0] * 4 + [35.0] * 4
     assert after["rows"][:4] == before["rows"][:4] and after["seeds"] == before["seeds"]
     index = read_json(copied / "index.json")
     assert list(index["models"]) == ["plain", "taught"] and list(index["models"]["plain"]["worst_case"]) == ["35"]
+
+
+def test_more_records_of_one_budget_are_judged_alone(made: Made, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The strict trials of `taught` anew, on seven records, one by one; a stop between them keeps the first."""
+    (copied / "recipes.toml").write_text(RECIPES.replace("records = 6", "records = 7"))
+    before = made.json("taught", "scores.json")
+    trials: list[Trial] = []
+
+    def watched(*args: Any, **options: Any) -> dict[str, Any]:
+        trials.extend(args[2])
+        if len(trials) == 2:
+            raise KeyboardInterrupt
+        return score_forms(*args, **options)
+
+    with short_work(), monkeypatch.context() as patch:
+        patch.setattr("edgeguard.report.zoo.build.score_forms", watched)
+        with pytest.raises(KeyboardInterrupt):
+            build_zoo(["taught"], data=made.data, out=copied, say=lambda line: None)
+    halfway = read_json(copied / "taught" / "scores.json")
+    assert [row["n"] for row in halfway["rows"]] == [8] * 4 + [7] * 4 + [6] * 4
+    with short_work():
+        build_zoo(["taught"], data=made.data, out=copied, say=lambda line: None)
+    after = read_json(copied / "taught" / "scores.json")
+    assert [row["n"] for row in after["rows"]] == [8] * 4 + [7] * 8
+    assert trials == [Trial("strict", 20.0, 7), Trial("strict", 40.0, 7)]
+    assert after["rows"][:4] == before["rows"][:4] and after["checks"] == before["checks"]
+    assert after["stream"] == {"compared": 3 * 8 + 2 * 17 * 7, "equal": 3 * 8 + 2 * 17 * 7}
+    assert [entry["worst_case"]["n"] for entry in after["differences"]] == [8] * 2 + [7] * 4
+
+
+def test_a_budget_that_the_recipe_no_longer_names_is_dropped(made: Made, copied: Path) -> None:
+    (copied / "recipes.toml").write_text(RECIPES.replace("strict = [20.0, 40.0]", "strict = [40.0]"))
+    built = build_zoo(["taught"], data=made.data, out=copied, say=lambda line: None)
+    assert built[-1].steps == ("judged",)
+    before, after = made.json("taught", "scores.json"), read_json(copied / "taught" / "scores.json")
+    assert after["rows"] == [row for row in before["rows"] if row["eps_uv"] != 20]
+    assert {entry["eps_uv"] for entry in after["differences"]} == {10, 40}
+    assert after["stream"]["compared"] == 3 * 8 + 17 * 6 < before["stream"]["compared"]
 
 
 def test_scores_without_a_form_are_judged_again(made: Made, copied: Path) -> None:

@@ -152,12 +152,13 @@ def test_the_clean_score_holds_on_the_test_part(name: str, cinc2017: Path) -> No
     assert np.mean(predicted == labels) == pytest.approx(stated["clean"]["accuracy"]["value"], abs=0.005)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/results.md"])
-def test_the_documents_have_the_scores(document: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_documents_have_the_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    """The results every table, the readme the first, and neither a row that is out of date."""
     root = Path(__file__).parents[2]
     runpy.run_path(str(root / "benchmarks" / "zoo_tables.py"), run_name="__main__")
-    printed = {line for line in capsys.readouterr().out.splitlines() if line.startswith("| `zoo:")}
-    written = {
-        line for line in (root / document).read_text(encoding="utf-8").splitlines() if line.startswith("| `zoo:")
-    }
-    assert written == printed and len(printed) > 4
+    printed = {line for line in capsys.readouterr().out.splitlines() if line.startswith("| `")}
+    first = {line for line in printed if line.startswith("| `zoo:")}
+    for document in ("README.md", "docs/results.md"):
+        lines = (root / document).read_text(encoding="utf-8").splitlines()
+        assert {line for line in lines if line.startswith("| `zoo:")} == first
+    assert len(first) > 4 and len(printed) > len(NETWORKS) and printed <= set(lines)

@@ -10,16 +10,15 @@ from edgeguard.report.rate_text import rate_text
 from edgeguard.runtime.files import read_json
 from edgeguard.runtime.zoo import ZooModel, zoo_models
 
-PRESETS = ("full", "fast")
 TRAINED_MORE_THAN_ONCE = ("none-edge-m", "at-edge-m", "adt-edge-m")
 
 
 def main() -> None:
     """Print the tables."""
-    by_preset = {preset: [one for one in zoo_models().values() if one.about["preset"] == preset] for preset in PRESETS}
-    whole, fast = by_preset.values()
+    models = list(zoo_models().values())
+    whole, fast = ([one for one in models if one.about["preset"] == preset] for preset in ("full", "fast"))
     lines = [*scores(whole, sized=True), "", *export(whole), "", *seeds(whole), "", *scores(fast), ""]
-    print("\n".join(["", *lines, margins([*whole, *fast])]))
+    print("\n".join(["", *lines, margins(models)]))
 
 
 def scores(models: list[ZooModel], *, sized: bool = False) -> list[str]:
@@ -48,22 +47,16 @@ def export(models: list[ZooModel]) -> list[str]:
     """int8 less torch, record by record, in points."""
     table = ["| network | profile | n | clean | worst case |", "| --- | --- | --- | --- | --- |"]
     for model in models:
-        for one in stored(model)["differences"]:
-            if one["reference"] == "torch":
-                cells = f"{one['profile']}, {one['eps_uv']:g} uV | {one['worst_case']['n']}"
-                table.append(f"| `{model.name}` | {cells} | {points(one['clean'])} | {points(one['worst_case'])} |")
+        for one in against_torch(model):
+            cells = f"{one['profile']}, {one['eps_uv']:g} uV | {one['worst_case']['n']}"
+            table.append(f"| `{model.name}` | {cells} | {points(one['clean'])} | {points(one['worst_case'])} |")
     return table
 
 
 def margins(models: list[ZooModel]) -> str:
     """How many of the networks lose no more than a point to int8, clean or attacked, and which do."""
     lost = {
-        model.name: min(
-            one[kind]["difference"]
-            for one in stored(model)["differences"]
-            if one["reference"] == "torch"
-            for kind in ("clean", "worst_case")
-        )
+        model.name: min(one[kind]["difference"] for one in against_torch(model) for kind in ("clean", "worst_case"))
         for model in models
     }
     over = [f"{name} {100 * loss:+.1f}" for name, loss in lost.items() if loss < -0.01]
@@ -98,6 +91,11 @@ def rows_of(model: ZooModel) -> list[dict]:
     """A row for each form, profile and budget."""
     rows: list[dict] = stored(model)["rows"]
     return rows
+
+
+def against_torch(model: ZooModel) -> list[dict]:
+    """int8 less torch, one entry a profile and budget."""
+    return [one for one in stored(model)["differences"] if one["reference"] == "torch"]
 
 
 def points(found: dict) -> str:

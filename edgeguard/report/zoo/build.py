@@ -189,16 +189,13 @@ def _export(name: str, folder: Path, data: str, say: Say) -> None:
 def _judge(recipe: Recipe, folder: Path, data: str, threads: int, say: Say) -> bool:
     """Judge what the recipe names and nobody has judged, each trial written as it ends; whether anything was to do."""
     trials = [Trial("paper", 10.0), *(Trial("strict", eps, recipe.records) for eps in recipe.strict)]
-    stands = None if _is_stale(folder) else read_json(folder / SCORES)
+    stands = _standing(folder)
     scores = None if stands is None else restricted(stands, trials)
     wanted = trials if scores is None else [trial for trial in trials if not _is_judged(trial, scores)]
     if scores is not None and scores != stands:
         write_json(folder / SCORES, scores)
-    for trial in wanted:
-        say(f"{recipe.name}: judging, profile {trial.profile}, {trial.eps:g} uV")
-        found = _score(recipe.name, folder, data, trial, threads, checks=scores is None or not scores["checks"])
-        scores = found if scores is None else merged(scores, found)
-        write_json(folder / SCORES, scores)
+    if wanted:
+        _score(recipe.name, folder, data, wanted, scores, threads, say)
     return bool(wanted) or scores != stands
 
 
@@ -210,23 +207,36 @@ def _is_judged(trial: Trial, scores: dict[str, Any]) -> bool:
     return all((form, trial.profile, trial.eps, count) in judged for form in (TORCH, FP32, *FILE_FORMS))
 
 
-def _is_stale(folder: Path) -> bool:
-    """Whether scores are missing, or of other weights."""
-    scores = read_json(folder / SCORES) if (folder / SCORES).is_file() else {}
-    return bool(scores.get("weights_sha256") != sha256_file(folder / WEIGHTS))
+def _standing(folder: Path) -> dict[str, Any] | None:
+    """The scores that stand; None where they are missing, or of other weights."""
+    scores: dict[str, Any] = read_json(folder / SCORES) if (folder / SCORES).is_file() else {}
+    return scores if scores.get("weights_sha256") == sha256_file(folder / WEIGHTS) else None
 
 
-def _score(name: str, folder: Path, data: str, trial: Trial, threads: int, *, checks: bool) -> dict[str, Any]:
+def _score(
+    name: str,
+    folder: Path,
+    data: str,
+    trials: Sequence[Trial],
+    scores: dict[str, Any] | None,
+    threads: int,
+    say: Say,
+) -> None:
+    """Judge one trial after the other, beside the scores that stand."""
+    files = {form: folder / f"{name}-{form}.onnx" for form in FILE_FORMS}
+    # Where a file lay while it was judged is nobody's business.
+    bills = {form: {**bill(file).to_json(), "model": file.name} for form, file in files.items()}
+    about = {"data": Path(data).name, "weights_sha256": sha256_file(folder / WEIGHTS), "bill": bills}
+    dataset = load_dataset(data)
     with tempfile.TemporaryDirectory() as staging:
         fp32 = write_float(load_run(folder), Path(staging) / f"{name}-{FP32}.onnx")
-        forms = Forms(folder, fp32, *(folder / f"{name}-{form}.onnx" for form in ("int8", "int8-streaming")))
-        scores = score_forms(forms, load_dataset(data), [trial], checks=checks, threads=threads)
-    bills = {}
-    for form in ("int8", "int8-streaming"):
-        file = folder / f"{name}-{form}.onnx"
-        # Where it lay while it was judged is nobody's business.
-        bills[form] = {**bill(file).to_json(), "model": file.name}
-    return {**scores, "data": Path(data).name, "weights_sha256": sha256_file(folder / WEIGHTS), "bill": bills}
+        forms = Forms(folder, fp32, *files.values())
+        for trial in trials:
+            say(f"{name}: judging, profile {trial.profile}, {trial.eps:g} uV")
+            checks = scores is None or not scores["checks"]
+            found = {**score_forms(forms, dataset, [trial], checks=checks, threads=threads), **about}
+            scores = found if scores is None else merged(scores, found)
+            write_json(folder / SCORES, scores)
 
 
 def _spread(recipe: Recipe, folder: Path, root: Path, data: str, say: Say) -> bool:

@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 
 from edgeguard.ecg.sources import iter_records
 from edgeguard.export.streaming.compiler import compile_stream
@@ -27,6 +27,9 @@ from edgeguard.runtime.loading import load_onnx
 from edgeguard.runtime.session import OnnxModel, load_session, open_model
 from edgeguard.runtime.stream_form import stream_form
 from edgeguard.runtime.streaming import StreamModel, open_stream
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 ZOO = Path(__file__).parents[1] / "models" / "zoo" / "adt-edge-m" / "adt-edge-m-int8.onnx"
 HOPS, TURNS, CALLS, WARM_UP = 10_000, 40, 50, 5
@@ -92,7 +95,7 @@ def _print_times(window: OnnxModel, stream: StreamModel, signal: np.ndarray) -> 
         print(f"{name:<24}{old:>12.1f}{new:>12.1f}{old / new:>9.2f}")
 
 
-def _bound(session: onnxruntime.InferenceSession) -> Callable[[], object]:
+def _bound(session: "InferenceSession") -> Callable[[], object]:
     """A run with every input and output in an array of its own."""
     kinds = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(int32)": np.int32}
     binding, arrays = session.io_binding(), []

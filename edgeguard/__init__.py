@@ -5,9 +5,24 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import InputError
+from edgeguard.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
-    from edgeguard.api import attack, audit, evaluate, load_records, plan, reproduce, simulate, to_onnx, train, verify
+    from edgeguard.api import (
+        attack,
+        audit,
+        evaluate,
+        load_records,
+        plan,
+        register_architecture,
+        reproduce,
+        simulate,
+        to_onnx,
+        train,
+        verify,
+    )
+
+disable_telemetry()
 
 try:
     __version__ = version("edgeguard")
@@ -22,6 +37,7 @@ __all__ = [
     "evaluate",
     "load_records",
     "plan",
+    "register_architecture",
     "reproduce",
     "simulate",
     "to_onnx",

@@ -2,7 +2,8 @@
 
 `import edgeguard` gives all of them, as `edgeguard.evaluate` and so on, and stays light. Every function raises
 `edgeguard.InputError` for bad input, returns a frozen dataclass whose `to_json` is what the command prints with
-`--json`, and tells the logger `edgeguard` (level INFO) what the command would say.
+`--json`, and tells the logger `edgeguard` (level INFO) what the command would say. Two are no commands: `load_records`,
+and `register_architecture`, which stands for `--arch MODULE:FACTORY`.
 """
 
 import importlib
@@ -16,11 +17,24 @@ if TYPE_CHECKING:
     from edgeguard.evaluation.run_simulation import simulate_watch as simulate
     from edgeguard.evaluation.run_training import train_model as train
     from edgeguard.evaluation.run_verification import verify_model as verify
+    from edgeguard.models.registry import register_architecture
     from edgeguard.report.run_attack import attack_model as attack
     from edgeguard.report.run_audit import audit_model as audit
     from edgeguard.report.run_reproduction import reproduce_paper as reproduce
 
-__all__ = ["attack", "audit", "evaluate", "load_records", "plan", "reproduce", "simulate", "to_onnx", "train", "verify"]
+__all__ = [
+    "attack",
+    "audit",
+    "evaluate",
+    "load_records",
+    "plan",
+    "register_architecture",
+    "reproduce",
+    "simulate",
+    "to_onnx",
+    "train",
+    "verify",
+]
 
 HOMES = {
     "attack": ("edgeguard.report.run_attack", "attack_model"),
@@ -28,6 +42,7 @@ HOMES = {
     "evaluate": ("edgeguard.evaluation.run_evaluation", "evaluate_model"),
     "load_records": ("edgeguard.ecg.sources", "load_dataset"),
     "plan": ("edgeguard.evaluation.plan", "plan_records"),
+    "register_architecture": ("edgeguard.models.registry", "register_architecture"),
     "reproduce": ("edgeguard.report.run_reproduction", "reproduce_paper"),
     "simulate": ("edgeguard.evaluation.run_simulation", "simulate_watch"),
     "to_onnx": ("edgeguard.evaluation.run_export", "export_model"),

@@ -1,4 +1,4 @@
-"""Architectures by name, and a user's own by `module:factory`."""
+"""Architectures by name: the built-in ones, and a user's own once they are registered as `module:factory`."""
 
 import importlib
 import sys
@@ -15,22 +15,62 @@ from edgeguard.models.edge import edge_m, edge_s
 ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {"edge-m": edge_m, "edge-s": edge_s, "cnn13": CNN13}
 DEFAULT_ARCHITECTURE = "edge-m"
 
+_own: dict[str, Callable[[int], nn.Module]] = {}
+"""What `register_architecture` has imported, by `module:factory`."""
+
+
+def register_architecture(arch: str) -> None:
+    """Import a user's own architecture, so that runs and settings may name it.
+
+    Importing runs the module's code, so only a name that a person typed is registered: a file that names one which
+    is not registered is refused by `build`.
+
+    Args:
+        arch: `module:factory`; the factory is called with the number of classes. The module is looked for in the
+            working directory first. A built-in name is left as it is.
+
+    Raises InputError for another name, and for a factory that cannot be imported.
+    """
+    if arch not in ARCHITECTURES:
+        _own[arch] = _imported(arch)
+
+
+def registered_architectures() -> tuple[str, ...]:
+    """The names that `register_architecture` has taken in this process."""
+    return tuple(_own)
+
+
+def check_registered(arch: str) -> None:
+    """Raises InputError for an architecture that is neither built in nor registered."""
+    if isinstance(arch, str) and (arch in ARCHITECTURES or arch in _own):
+        return
+    if isinstance(arch, str) and ":" in arch:
+        raise InputError(
+            f"architecture {arch!r} is code from outside of EdgeGuard, and no file can make it run; if you trust it, "
+            "name it with --arch (in Python: edgeguard.register_architecture)"
+        )
+    raise _unknown(arch)
+
 
 def build(arch: str, *, classes: int = 4, window: int = 9000, seed: int | None = None) -> nn.Module:
     """A freshly initialised network from ecg [B, 1, window] in microvolts to logits [B, classes].
 
     Args:
-        arch: a name in ARCHITECTURES, or `module:factory`; the factory is called with the number of classes. The
-            module is looked for in the working directory first.
+        arch: a built-in or registered name.
         seed: of the initial weights; the global generator is left as it was. None uses the global generator.
 
-    Raises InputError for an unknown name, a factory that cannot be imported, or a network of another output shape.
+    Raises InputError for a name that is not registered, and for a network of another output shape.
     """
-    factory = ARCHITECTURES.get(arch) or _imported(arch)
+    check_registered(arch)
+    factory = ARCHITECTURES.get(arch) or _own[arch]
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
         return factory(classes) if arch in ARCHITECTURES else _checked(arch, factory, classes, window)
+
+
+def _unknown(arch: object) -> InputError:
+    return InputError(f"--arch {arch}: unknown; choose {', '.join(ARCHITECTURES)} or module:factory")
 
 
 # Whatever a user's own code raises, at import or later, becomes one line that names it.
@@ -39,7 +79,7 @@ def build(arch: str, *, classes: int = 4, window: int = 9000, seed: int | None =
 def _imported(arch: str) -> Callable[[int], nn.Module]:
     module_name, colon, attribute = arch.partition(":")
     if not colon:
-        raise InputError(f"--arch {arch}: unknown; choose {', '.join(ARCHITECTURES)} or module:factory")
+        raise _unknown(arch)
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

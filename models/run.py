@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from edgeguard.errors import InputError
-from edgeguard.models.registry import build
+from edgeguard.models.registry import build, check_registered
 from edgeguard.runtime.files import read_json, sha256_file, write_bytes
 from edgeguard.runtime.zoo import own_or_shared
 
@@ -52,7 +52,8 @@ def split_file(run: Path) -> Path:
 def load_run(path: Path) -> Run:
     """Read a finished run.
 
-    Raises InputError for a folder without config or weights, and for weights that do not fit the architecture.
+    Raises InputError for a folder without config or weights, for an architecture that is not registered, and for
+    weights that do not fit it.
     """
     if not is_run(path):
         raise InputError(f"{path}: no run folder ({CONFIG} is missing); make one with edgeguard train")
@@ -63,6 +64,10 @@ def load_run(path: Path) -> Run:
         arch, classes, window = config["arch"], config["classes"], config["window"]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path / CONFIG}: field {error} is missing; restore the file or train anew") from error
+    try:
+        check_registered(arch)
+    except InputError as error:
+        raise InputError(f"{path / CONFIG}: {error}") from error
     model = build(arch, classes=len(classes), window=window)
     tensors = load_tensors(path / WEIGHTS)
     try:

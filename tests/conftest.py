@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import edgeguard  # noqa: F401 - before any test imports ONNX Runtime, whose telemetry it turns off
+
 # The networks of the tests are small, and threads that wait for each other crawl where a core is shared.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -22,7 +22,8 @@ FLOORS = (
     ("attacks",),
     ("models", "ecg"),
     ("runtime", "schemas"),
-    ("errors", "intended_use", "edgeguard"),
+    ("edgeguard",),
+    ("errors", "intended_use", "telemetry"),
 )
 """Top to bottom; packages on one floor do not know each other. `edgeguard` is the root package itself, which alone may
 look up: to the API, whose functions it hands on when they are asked for."""

@@ -15,10 +15,12 @@ from edgeguard.errors import InputError
 @json_option
 def command(name: str | None, window: int, as_json: bool) -> None:
     """What a network costs and sees: one architecture, or all that have a name."""
-    from edgeguard.models import ARCHITECTURES
+    from edgeguard.models.registry import ARCHITECTURES, register_architecture
 
     if window < 1:
         raise InputError(f"--window {window}: at least 1 sample needed")
+    if name:
+        register_architecture(name)
     rows = [_figures(arch, window) for arch in ([name] if name else ARCHITECTURES)]
     emit("arch", {"window": window, "architectures": rows}, partial(_table, rows, window), as_json=as_json)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, listed
+from edgeguard.cli.options import data_options, known_arch_option, listed
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.cli.rungs import rung_lines
 
@@ -20,6 +20,7 @@ from edgeguard.cli.rungs import rung_lines
 @click.option("--unit", help="Of the input of FILE.onnx, where it does not say: uV, mV or V.")
 @click.option("--window", type=int, metavar="SAMPLES", help="Of FILE.onnx, where it does not say.")
 @click.option("--sampling-rate", type=float, metavar="HZ", help="Of FILE.onnx, where it does not say.")
+@known_arch_option
 @data_options
 @click.option(
     "--calibration",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from edgeguard.cli.output import say
 from edgeguard.errors import InputError
@@ -31,9 +32,43 @@ def data_options(function: F) -> F:
     )(function)
 
 
+def _register(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Import the architectures typed on the command line; what a config file names must be built in, or typed too."""
+    if not value:
+        return value
+    from edgeguard.models.registry import check_registered, register_architecture
+
+    typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+    for arch in (value,) if isinstance(value, str) else value:
+        if typed:
+            register_architecture(arch)
+        else:
+            check_registered(arch)
+    return value
+
+
+def trained_arch_option(**attributes: Any) -> Callable[[F], F]:
+    """--arch, of what is trained."""
+    text = "edge-s, edge-m, cnn13, or MODULE:FACTORY, whose code then runs"
+    return click.option("--arch", callback=_register, help=text + attributes.pop("tail", "."), **attributes)
+
+
+def known_arch_option(function: F) -> F:
+    """--arch, of runs that name an architecture of the user's own."""
+    return click.option(
+        "--arch",
+        metavar="MODULE:FACTORY",
+        multiple=True,
+        expose_value=False,
+        callback=_register,
+        help="Your own architecture that a run names; its code then runs. Without it no file can make code run.",
+    )(function)
+
+
 def model_options(function: F) -> F:
     """The facts of a foreign file that its metadata lack, and the session's threads; taken by `open_file`."""
     for option in (
+        known_arch_option,
         click.option("--classes", help="Of the model in the order of its logits, where its file does not say: N,A,O,~"),
         click.option("--unit", help="Of the model's input, where its file does not say: uV, mV or V."),
         click.option("--window", type=int, metavar="SAMPLES", help="Of the model, where its file does not say."),

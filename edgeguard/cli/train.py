@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import config_option, data_options, read_lines
+from edgeguard.cli.options import config_option, data_options, read_lines, trained_arch_option
 from edgeguard.cli.output import emit, json_option, say
 
 _PAPER_UNITS = 5_200
@@ -19,7 +19,7 @@ _PAPER_UNITS = 5_200
     "--defense",
     help="none, jr, nsr, dd, at, init-adt, dist-adt, adt, at-long, at-smooth or trades [default: adt].",
 )
-@click.option("--arch", help="edge-s, edge-m, cnn13 or MODULE:FACTORY [default: edge-m].")
+@trained_arch_option(tail=" [default: edge-m].")
 @click.option("--preset", help="fast (a laptop's processor), full (the zoo's), lite or paper [default: fast].")
 @data_options
 @click.option(

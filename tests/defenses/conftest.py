@@ -18,6 +18,7 @@ from edgeguard.ecg.dataset import Dataset, build
 from edgeguard.ecg.record import Record
 from edgeguard.ecg.split import split
 from edgeguard.evaluation.metrics import scores
+from edgeguard.models.registry import register_architecture
 
 WINDOW = 240
 
@@ -56,6 +57,8 @@ def register_networks() -> None:
     module.dropout = lambda classes: network(classes, 0.3)  # type: ignore[attr-defined]
     module.bare = lambda classes: network(classes, 0.0, normalised=False)  # type: ignore[attr-defined]
     sys.modules["tiny_networks"] = module
+    for name in ("plain", "dropout", "bare"):
+        register_architecture(f"tiny_networks:{name}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -62,6 +62,10 @@ def bare(classes: int) -> nn.Module:
     return nn.Sequential(features, nn.Linear(12, classes))
 
 
+for name in ("normed", "bare"):
+    registry.register_architecture(f"two_process_networks:{name}")
+
+
 def waves() -> Dataset:
     """60 records of four frequencies in noise, a third of them shorter than the window."""
     rng = np.random.default_rng(0)

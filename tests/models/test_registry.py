@@ -1,10 +1,18 @@
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from edgeguard.errors import InputError
-from edgeguard.models.registry import ARCHITECTURES, DEFAULT_ARCHITECTURE, build
+from edgeguard.models.registry import (
+    ARCHITECTURES,
+    DEFAULT_ARCHITECTURE,
+    build,
+    check_registered,
+    register_architecture,
+    registered_architectures,
+)
 
 OWN = """
 import torch
@@ -73,7 +81,33 @@ def test_without_a_seed_the_global_generator_is_used():
 
 
 def test_a_network_of_ones_own(own: Path):
+    register_architecture("registry_own:good")
+    assert "registry_own:good" in registered_architectures() and set(ARCHITECTURES) == {"edge-m", "edge-s", "cnn13"}
     assert build("registry_own:good", classes=3, window=40)(torch.zeros(2, 1, 40)).shape == (2, 3)
+
+
+def test_a_built_in_name_needs_no_registering():
+    register_architecture("edge-s")
+    assert "edge-s" not in registered_architectures()
+    check_registered("edge-s")
+
+
+@pytest.mark.parametrize(
+    "arch", ["registry_stranger:net", "os:_exit", "ctypes:string_at", ":", "edge-m:", "\x1b[31m:x"]
+)
+def test_what_nobody_registered_is_not_imported(own: Path, arch: str):
+    (own / "registry_stranger.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    for refuse in (check_registered, build):
+        with pytest.raises(InputError, match="no file can make it run; if you trust it, name it with --arch") as caught:
+            refuse(arch)
+        assert str(caught.value).isprintable()
+    assert not (own / "ran").exists() and "registry_stranger" not in sys.modules
+
+
+@pytest.mark.parametrize("arch", ["", "edge-x", None, 3, ["edge-m"], {"edge-m": 1}])
+def test_what_is_no_name_is_refused(arch: object):
+    with pytest.raises(InputError, match="unknown; choose edge-m, edge-s, cnn13 or module:factory"):
+        check_registered(arch)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -97,5 +131,6 @@ def test_a_network_of_ones_own(own: Path):
 )
 def test_what_is_no_network_is_refused_in_one_line(own: Path, arch: str, message: str):
     with pytest.raises(InputError, match=message) as caught:
+        register_architecture(arch)
         build(arch, window=60)
     assert str(caught.value).startswith(f"--arch {arch}: ") and "\n" not in str(caught.value)

@@ -5,6 +5,7 @@ worker sees under the same path. That no job is computed twice, not even by a wo
 is the claims' doing (claim.py), not the scheduler's.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from hashlib import sha256
@@ -92,7 +93,14 @@ class _Run:
             resources = dict(job.resources) or None
             place = str(self._store.root), self._store.lost_after
             future = self._client.submit(
-                _compute, job.task, place, edgeguard.__version__, needs, key=name, resources=resources
+                _compute,
+                job.task,
+                place,
+                edgeguard.__version__,
+                _own_architectures(),
+                needs,
+                key=name,
+                resources=resources,
             )
             future.add_done_callback(self._events.put)
             self._futures[name] = future
@@ -142,8 +150,20 @@ class _Run:
 _SHARE = "the store must be one folder that the client and all workers see under the same path"
 
 
-def _compute(task: Task, place: tuple[str, float], version: str, needs: list[str]) -> str:
+def _own_architectures() -> tuple[str, ...]:
+    """What the user has registered here; nothing where torch, and so the registry, was never loaded."""
+    registry = sys.modules.get("edgeguard.models.registry")
+    return registry.registered_architectures() if registry else ()
+
+
+def _compute(
+    task: Task, place: tuple[str, float], version: str, architectures: tuple[str, ...], needs: list[str]
+) -> str:
     """On a worker: have a job's result in the store. `needs` are there for dask to wait for; returns the key."""
+    for arch in architectures:
+        from edgeguard.models.registry import register_architecture
+
+        register_architecture(arch)
     if version != edgeguard.__version__:
         raise InputError(f"a worker has edgeguard {edgeguard.__version__}, the client {version}; install the same")
     root, lost_after = place

@@ -219,7 +219,7 @@ def saturation(file: OnnxModel, model: ModelProto) -> Rung:
     meaning = "largest sum of two 8-bit products; int16 ends at 32767"
     bounds = pair_bounds(host_form(model))
     if not bounds:
-        return Rung("saturation", None, None, meaning, "no layer has int8 weights")
+        return Rung("saturation", None, None, meaning, "no layer multiplies uint8 activations by int8 weights")
     largest = max(bound.magnitude for bound in bounds)
     unsafe = [bound.node for bound in bounds if not bound.fits]
     declared = file.metadata.requires_vnni
@@ -272,7 +272,7 @@ def _evaluate(file: OnnxModel, model: ModelProto, ecg: np.ndarray) -> np.ndarray
 
 def _runtime(file: OnnxModel, model: ModelProto, ecg: np.ndarray) -> np.ndarray:
     """The one output of a model for windows [B, 1, T], by ONNX Runtime in the form that hosts run."""
-    session = load_session(file.path, host_form(model), requires_vnni=file.metadata.requires_vnni)
+    session = load_session(file.path, host_form(model))
     return each_row(lambda feed: session.run(None, feed)[0], file, ecg, batch=_batch(file, model))
 
 

@@ -43,10 +43,17 @@ class Twin(nn.Module):
     """
 
     def __init__(
-        self, steps: list[_Step], signature: Signature, unit: str, gradient: Gradient, operators: list[str]
+        self,
+        steps: list[_Step],
+        signature: Signature,
+        unit: str,
+        gradient: Gradient,
+        operators: list[str],
+        fixed_batch: int | None,
     ) -> None:
         super().__init__()
         self._steps = steps
+        self._fixed_batch = fixed_batch
         self._signature = signature
         self._per_microvolt = 1 / MICROVOLTS[unit]
         self._gradient = gradient
@@ -64,12 +71,23 @@ class Twin(nn.Module):
     def forward(self, ecg: Tensor) -> Tensor:
         """float32 [B, C] logits of float32 [B, 1, T] microvolts."""
         with torch.autocast(ecg.device.type, enabled=False):
-            tensors = {self._signature.input: self._samples(ecg.float())}
-            for step in self._steps:
-                tensors[step.output] = step.compute(*(tensors[name] for name in step.inputs))
-                for name in step.spent:
-                    del tensors[name]
-            return tensors[self._signature.output].float()
+            if self._fixed_batch is None or len(ecg) == self._fixed_batch:
+                return self._logits(ecg)
+            return torch.cat([self._filled(rows) for rows in ecg.split(self._fixed_batch)])
+
+    def _filled(self, rows: Tensor) -> Tensor:
+        """Logits of at most as many rows as the graph takes at a time; silence takes the place of the others."""
+        assert self._fixed_batch is not None
+        silence = rows.new_zeros(self._fixed_batch - len(rows), *rows.shape[1:])
+        return self._logits(torch.cat([rows, silence]))[: len(rows)]
+
+    def _logits(self, ecg: Tensor) -> Tensor:
+        tensors = {self._signature.input: self._samples(ecg.float())}
+        for step in self._steps:
+            tensors[step.output] = step.compute(*(tensors[name] for name in step.inputs))
+            for name in step.spent:
+                del tensors[name]
+        return tensors[self._signature.output].float()
 
     def _samples(self, ecg: Tensor) -> Tensor:
         """The file's input: its unit, its shape, and for an integer input whole numbers of its range."""
@@ -95,18 +113,21 @@ def build_twin(source: OnnxModel | ModelProto | Path | str, *, gradient: str = "
     unit = "uV"
     if isinstance(source, ModelProto):
         model = source
+        signature = read_signature(model, where)
+        fixed_batch = None if signature.batch == 1 else signature.batch
     else:
         opened = source if isinstance(source, OnnxModel) else open_model(source)
-        where, unit = opened.path, opened.metadata.unit or unit
+        where, unit, fixed_batch = opened.path, opened.metadata.unit or unit, opened.fixed_batch
         model = load_onnx(where)
-    signature = read_signature(model, where)
+        signature = read_signature(model, where)
     estimator = Gradient(check_estimator(gradient))
     try:
-        graph = executed_graph(make_batch_symbolic(host_form(model)) if signature.batch == 1 else host_form(model))
+        opens = fixed_batch is None and signature.batch is not None
+        graph = executed_graph(make_batch_symbolic(host_form(model)) if opens else host_form(model))
         steps = list(_steps(graph, signature, estimator))
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    return Twin(steps, signature, unit, estimator, [node.op_type for node in graph.graph.node])
+    return Twin(steps, signature, unit, estimator, [node.op_type for node in graph.graph.node], fixed_batch)
 
 
 def _steps(model: ModelProto, signature: Signature, gradient: Gradient) -> Iterator[_Step]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-_QUIET = 3
-"""ONNX Runtime's severity `error`: warnings about an optimised graph's portability do not concern a user."""
+_QUIET = 4
+"""ONNX Runtime's severity `fatal`: what it cannot load or run is an exception too, reported by whoever catches it."""
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -65,13 +65,6 @@ def lacks_vnni() -> bool:
         return "_vnni" not in _CPUINFO.read_text()
     except OSError:
         return True
-
-
-def precise_options(*, threads: int = 1) -> onnxruntime.SessionOptions:
-    """`session_options` with 8-bit products added in 32 bits, where the processor would add them in 16."""
-    options = session_options(threads=threads)
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    return options
 
 
 @cache

@@ -140,15 +140,24 @@ def make_batch_symbolic(model: onnx.ModelProto) -> onnx.ModelProto:
         if value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
     del graph.value_info[:]
-    targets = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
-    for name, tensor in constants(graph).items():
-        if name not in targets:
-            continue
-        shape = numpy_helper.to_array(tensor).copy()
-        if shape.ndim == 1 and len(shape) > 1 and shape[0] == 1:
-            shape[0] = 0
-            tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
+    stored = constants(graph)
+    for node in graph.node:
+        if node.op_type == "Reshape" and node.input[1] in stored:
+            _keep_batch(node, stored[node.input[1]])
     return copy
+
+
+def _keep_batch(node: onnx.NodeProto, target: onnx.TensorProto) -> None:
+    """Let a Reshape take the length of its first axis from its input, where its stored target says one."""
+    shape = numpy_helper.to_array(target)
+    # With `allowzero`, which torch's exporter sets on every Reshape, a zero would be the length zero.
+    literal = [attribute for attribute in node.attribute if attribute.name == "allowzero" and attribute.i]
+    # A target that another Reshape shares has its zero already.
+    if shape.ndim != 1 or len(shape) < 2 or shape[0] not in (0, 1) or (literal and 0 in shape[1:]):
+        return
+    for attribute in literal:
+        node.attribute.remove(attribute)
+    target.CopyFrom(numpy_helper.from_array(np.array([0, *shape[1:]], shape.dtype), target.name))
 
 
 def constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:

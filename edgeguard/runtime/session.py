@@ -15,13 +15,13 @@ from edgeguard.runtime.flags import (
     RUNTIME_ERRORS,
     create_session,
     lacks_vnni,
-    precise_options,
     session_options,
 )
 from edgeguard.runtime.host_form import host_form as derive_host_form
 from edgeguard.runtime.input_quantizer import InputQuantizer, read_input_quantizer
 from edgeguard.runtime.metadata import ModelMetadata
 from edgeguard.runtime.saturation import may_saturate
+from edgeguard.runtime.unsigned_weights import unsigned_weights
 
 BATCHES = (64, 32, 16, 8, 1)
 """Batch sizes that a session sees: constant shapes let it reuse its memory."""
@@ -40,6 +40,7 @@ class OnnxModel:
         sha256: hex digest of the file's bytes.
         metadata: what the file says, completed by the caller's options.
         input_step_uv: step of the input quantiser in microvolts; None for a float input.
+        fixed_batch: rows that the graph takes at a time; None where any number goes.
         batches: batch sizes in use, largest first.
     """
 
@@ -51,11 +52,13 @@ class OnnxModel:
         metadata: ModelMetadata,
         *,
         quantizer: InputQuantizer | None,
+        fixed_batch: int | None,
         batches: tuple[int, ...],
     ) -> None:
         self.path = path
         self.sha256 = sha256_file(path)
         self.metadata = metadata
+        self.fixed_batch = fixed_batch
         self.batches = batches
         assert metadata.classes is not None and metadata.window is not None
         assert metadata.sampling_rate is not None and metadata.unit is not None
@@ -175,6 +178,7 @@ def open_model(
         signature,
         metadata,
         quantizer=quantizer,
+        fixed_batch=fixed_batch,
         batches=(fixed_batch,) if fixed_batch else _affordable_batches(model, signature, metadata.window or 1),
     )
     _try_out(opened)
@@ -234,7 +238,7 @@ def _open_session(
     path: Path, model: onnx.ModelProto, signature: loading.Signature, metadata: ModelMetadata, threads: int
 ) -> tuple[onnxruntime.InferenceSession, int | None]:
     """A session and its fixed batch size; None where any batch size goes."""
-    load = partial(load_session, path, threads=threads, requires_vnni=metadata.requires_vnni)
+    load = partial(load_session, path, threads=threads)
     session = load(model)
     if signature.batch != 1:
         return session, signature.batch
@@ -261,33 +265,26 @@ def _same_rows(
     return alone.shape == together.shape and np.allclose(alone, together, rtol=1e-4, atol=1e-4)
 
 
-def load_session(
-    path: Path, model: onnx.ModelProto, threads: int = 1, *, requires_vnni: bool | None = None
-) -> onnxruntime.InferenceSession:
-    """A CPU session whose 8-bit sums do not overflow, whatever the processor.
+def load_session(path: Path, model: onnx.ModelProto, threads: int = 1) -> onnxruntime.InferenceSession:
+    """A CPU session whose 8-bit sums do not overflow, whatever the processor and whatever the file says of itself.
 
     Args:
         path: to name in errors.
-        requires_vnni: what the file says of itself; a processor without VNNI believes only True, and else asks the
-            weights.
 
     Raises InputError for a model that ONNX Runtime cannot load, or cannot run exactly on this processor.
     """
-    content = model.SerializeToString()
     try:
-        session = create_session(content, session_options(threads=threads))
-        if not lacks_vnni() or not (requires_vnni or may_saturate(model)):
-            return session
+        if lacks_vnni() and may_saturate(model):
+            model = unsigned_weights(model)
+            if may_saturate(model):
+                raise InputError(
+                    f"{path}: its 8-bit sums may overflow on this processor, which lacks VNNI, as it computes weights; "
+                    "store them in the file, or use a processor with VNNI"
+                )
+        return create_session(model.SerializeToString(), session_options(threads=threads))
     except RUNTIME_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: ONNX Runtime cannot load it ({reason}); export the model anew") from error
-    try:
-        return create_session(content, precise_options(threads=threads))
-    except RUNTIME_ERRORS as error:
-        raise InputError(
-            f"{path}: its 8-bit sums may overflow on this processor, which lacks VNNI, and ONNX Runtime cannot load it "
-            "with session.x64quantprecision; export it with --portable, or use a processor with VNNI"
-        ) from error
 
 
 def _affordable_batches(model: onnx.ModelProto, signature: loading.Signature, window: int) -> tuple[int, ...]:

@@ -169,7 +169,7 @@ def open_stream(path: Path | str, *, threads: int = 1) -> StreamModel:
         if value is None:
             raise InputError(f"{path}: its metadata lack edgeguard.{name}; compile it anew with edgeguard export")
     form, states = stream_form(model)
-    session = load_session(path, form, threads, requires_vnni=metadata.requires_vnni)
+    session = load_session(path, form, threads)
     return StreamModel(path, metadata, form, session, states=states)
 
 

@@ -16,7 +16,6 @@ from edgeguard.runtime.metadata import ModelMetadata
 from edgeguard.runtime.session import open_model
 
 FACTS = {"sampling_rate": 300.0, "unit": "uV", "classes": ("N", "A", "O", "~")}
-PRECISE = "session.x64quantprecision"
 
 
 @pytest.mark.parametrize(
@@ -42,24 +41,17 @@ def test_processors(
 
 @pytest.fixture
 def opened_with(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """For every session made, on a processor said to lack VNNI: whether it adds products in 32 bits."""
+    """For every session made, on a processor said to lack VNNI: whether its weights were made unsigned first."""
     seen: list[bool] = []
     create = session.create_session
 
     def spy(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-        seen.append(_is_precise(options))
+        seen.append(b"edgeguard_unsigned_" in model)
         return create(model, options)
 
     monkeypatch.setattr(session, "create_session", spy)
     monkeypatch.setattr(session, "lacks_vnni", lambda: True)
     return seen
-
-
-def _is_precise(options: onnxruntime.SessionOptions) -> bool:
-    try:
-        return options.get_session_config_entry(PRECISE) == "1"
-    except RuntimeError:  # no such entry
-        return False
 
 
 def portable(path: Path, target: Path, **metadata: bool) -> Path:
@@ -86,9 +78,10 @@ def test_a_file_that_is_proven_safe_is_run_as_anywhere(
     assert opened_with and not any(opened_with)
 
 
-def test_a_file_that_asks_for_vnni_is_believed(opened_with: list[bool], quantized: Callable, tmp_path: Path) -> None:
-    open_model(portable(quantized(QuantType.QInt8), tmp_path / "p.onnx", requires_vnni=True), **FACTS)
-    assert opened_with[-1]
+def test_the_stored_form_needs_no_care(opened_with: list[bool], quantized: Callable) -> None:
+    """Its activations are int8, whose products ONNX Runtime adds in 32 bits; it has no kernel with more care."""
+    open_model(quantized(QuantType.QInt8), host_form=False, **FACTS)
+    assert opened_with and not any(opened_with)
 
 
 def test_a_file_that_denies_it_is_not_believed(opened_with: list[bool], quantized: Callable, tmp_path: Path) -> None:
@@ -107,16 +100,42 @@ def test_with_vnni_no_file_is_slowed_down(
     assert opened_with and not any(opened_with)
 
 
-def test_a_file_that_cannot_be_run_with_care_is_refused(monkeypatch: pytest.MonkeyPatch, quantized: Callable) -> None:
-    create = session.create_session
+@pytest.mark.parametrize("kind", [QuantType.QInt8, QuantType.QUInt8])
+def test_care_changes_no_bit_of_what_cannot_overflow(
+    opened_with: list[bool], monkeypatch: pytest.MonkeyPatch, quantized: Callable, tmp_path: Path, kind: QuantType
+) -> None:
+    """7-bit weights are exact on every processor: there the two forms can be compared."""
+    file = portable(quantized(kind), tmp_path / "p.onnx")
+    ecg = np.random.default_rng(0).normal(0, 400, (16, 1, 600)).astype(np.float32)
+    plain = open_model(file, **FACTS)
+    monkeypatch.setattr(session, "may_saturate", _once_a_model())
+    careful = open_model(file, **FACTS)
+    assert opened_with[-1] and not opened_with[0]
+    np.testing.assert_array_equal(careful.logits(ecg), plain.logits(ecg))
 
-    def only_plain(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-        if _is_precise(options):
-            raise session.RUNTIME_ERRORS[0]("no kernel")
-        return create(model, options)
 
-    monkeypatch.setattr(session, "create_session", only_plain)
-    monkeypatch.setattr(session, "lacks_vnni", lambda: True)
-    with pytest.raises(InputError, match=r"lacks VNNI.*--portable") as caught:
-        open_model(quantized(QuantType.QInt8), **FACTS)
+def _once_a_model() -> Callable[[onnx.ModelProto], bool]:
+    """Says of every model that it may saturate, until its weights are unsigned."""
+    return lambda model: not any("edgeguard_unsigned_" in tensor.name for tensor in model.graph.initializer)
+
+
+def test_weights_that_are_computed_are_refused_where_they_may_overflow(opened_with: list[bool], tmp_path: Path) -> None:
+    node = onnx.helper.make_node("MatMulInteger", ["codes", "weights"], ["sums"], name="product")
+    cast = onnx.helper.make_node("Cast", ["sums"], ["logits"], to=onnx.TensorProto.FLOAT)
+    made = [
+        onnx.helper.make_node("DynamicQuantizeLinear", ["ecg"], ["codes", "scale", "zero"]),
+        onnx.helper.make_node("Transpose", ["ecg"], ["turned"], perm=[1, 0]),
+        onnx.helper.make_node("Cast", ["turned"], ["weights"], to=onnx.TensorProto.INT8),
+    ]
+    floats = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [*made, node, cast],
+        "computed",
+        [onnx.helper.make_tensor_value_info("ecg", floats, [1, 60])],
+        [onnx.helper.make_tensor_value_info("logits", floats, [1, 1])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
+    onnx.save(model, tmp_path / "computed.onnx")
+    with pytest.raises(InputError, match=r"lacks VNNI, as it computes weights") as caught:
+        open_model(tmp_path / "computed.onnx", sampling_rate=30, unit="uV", classes=["N"])
     assert "\n" not in str(caught.value)

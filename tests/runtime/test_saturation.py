@@ -5,6 +5,7 @@ from itertools import permutations
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,17 +26,17 @@ def bound(weights: np.ndarray, operator: str = "QLinearConv", **attributes: int)
     return _bound(node, {"w": numpy_helper.from_array(weights, "w")})
 
 
-def integer_product(weights: np.ndarray) -> onnx.ModelProto:
-    """uint8 codes [1, K] times weights [K, N], summed in int32."""
-    kind = numpy_helper.from_array(weights).data_type
+def integer_product(weights: np.ndarray, activations: type[np.generic] = np.uint8) -> onnx.ModelProto:
+    """Codes [N, K] times weights [K, M], summed in int32."""
+    zero = numpy_helper.from_array(np.zeros((), activations), "zero")
+    assert weights.dtype in (np.int8, np.uint8)
     graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["codes", "w"], ["sums"], name="product")],
+        [helper.make_node("MatMulInteger", ["codes", "w", "zero"], ["sums"], name="product")],
         "product",
-        [helper.make_tensor_value_info("codes", TensorProto.UINT8, [1, len(weights)])],
-        [helper.make_tensor_value_info("sums", TensorProto.INT32, [1, weights.shape[1]])],
-        [numpy_helper.from_array(weights, "w")],
+        [helper.make_tensor_value_info("codes", zero.data_type, [None, len(weights)])],
+        [helper.make_tensor_value_info("sums", TensorProto.INT32, [None, weights.shape[1]])],
+        [numpy_helper.from_array(weights, "w"), zero],
     )
-    assert kind in (TensorProto.INT8, TensorProto.UINT8)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
@@ -112,6 +113,8 @@ def test_unsigned_weights_are_added_in_32_bits() -> None:
 def test_weights_that_are_computed_count_as_the_worst() -> None:
     node = helper.make_node("MatMulInteger", ["codes", "made"], ["sums"], name="product")
     assert _bound(node, {}) == PairBound("product", 64770, -65280)
+    ones = numpy_helper.from_array(np.ones((1, 5), np.uint8), "codes")
+    assert _bound(node, {"codes": ones}) == PairBound("product", 254, -256)
 
 
 def test_every_convolution_of_a_quantised_file_is_audited(quantized: Callable) -> None:
@@ -124,7 +127,21 @@ def test_every_convolution_of_a_quantised_file_is_audited(quantized: Callable) -
         for k in kernels
     )
     assert sorted(b.magnitude for b in bounds) == expected and len(bounds) == 3
-    assert may_saturate(model)
+    assert may_saturate(host_form(model))
+
+
+def test_int8_activations_are_added_in_32_bits(quantized: Callable) -> None:
+    """On any processor: the largest codes and weights that there are, as ONNX Runtime multiplies them."""
+    stored = onnx.load(quantized(QuantType.QInt8))
+    assert pair_bounds(stored) == [] and not may_saturate(stored)
+    weights = np.full((64, 8), -128, np.int8)
+    weights[:, ::2] = 127
+    model = integer_product(weights, activations=np.int8)
+    assert pair_bounds(model) == []
+    codes = np.repeat(np.array([[-128], [127], [-1]], np.int8), 64, axis=1)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"codes": codes})
+    np.testing.assert_array_equal(found, codes.astype(int) @ weights.astype(int))
 
 
 def _is_kernel(name: str) -> bool:

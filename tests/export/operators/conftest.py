@@ -1,6 +1,7 @@
 """One operator, computed by ONNX Runtime and by the twin."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
 from edgeguard.export.operators import Gradient, Node, operator_for
-from edgeguard.runtime.flags import create_session, session_options
+from edgeguard.runtime.session import load_session
 
 
 @dataclass
@@ -46,7 +47,7 @@ class OneNode:
         arrays = [None if value is None else np.asarray(torch.as_tensor(value).detach()) for value in inputs]
         model = _model(operator, arrays, computed, version, domain, attributes)
         feeds = {f"i{at}": arrays[at] for at in computed}
-        want = create_session(model.SerializeToString(), session_options()).run(None, feeds)[0]
+        want = load_session(Path(operator), model).run(None, feeds)[0]
         node = Node(
             operator=operator,
             domain=domain,

@@ -14,13 +14,22 @@ CLASSES = ("N", "A", "O", "~")
 
 
 def linear_model(
-    shape: list, *, dtype: int = TensorProto.FLOAT, batch_in_reshape: int = 0, props: dict | None = None
+    shape: list,
+    *,
+    dtype: int = TensorProto.FLOAT,
+    batch_in_reshape: int = 0,
+    props: dict | None = None,
+    **reshape: int,
 ) -> onnx.ModelProto:
-    """logits[c] = sum of the samples of quarter c; `shape` is the input's, with WINDOW samples."""
+    """logits[c] = sum of the samples of quarter c; `shape` is the input's, with WINDOW samples.
+
+    Args:
+        reshape: attributes of the Reshape.
+    """
     weight = np.kron(np.eye(4), np.ones((1, WINDOW // 4))).T.astype(np.float32)
     nodes = [
         helper.make_node("Cast", ["ecg"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Reshape", ["float", "flat"], ["rows"]),
+        helper.make_node("Reshape", ["float", "flat"], ["rows"], **reshape),
         helper.make_node("MatMul", ["rows", "weight"], ["logits"]),
     ]
     constants = [

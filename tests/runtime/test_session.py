@@ -35,8 +35,14 @@ def test_every_layout_and_batch_axis(save_linear: Callable, noise: np.ndarray, l
     assert model.logits(noise[:0]).shape == (0, 4)
 
 
-def test_a_batch_of_one_is_opened_where_the_graph_allows_it(save_linear: Callable) -> None:
-    assert open_model(save_linear([1, 1, WINDOW], batch_in_reshape=1), **FACTS).batches == BATCHES
+@pytest.mark.parametrize("allowzero", [0, 1])
+def test_a_batch_of_one_is_opened_where_the_graph_allows_it(
+    save_linear: Callable, noise: np.ndarray, allowzero: int
+) -> None:
+    """torch's exporter sets `allowzero`, with which a zero in a Reshape is a length and not "as in the input"."""
+    model = open_model(save_linear([1, 1, WINDOW], batch_in_reshape=1, allowzero=allowzero), **FACTS)
+    assert model.batches == BATCHES and model.fixed_batch is None
+    np.testing.assert_allclose(model.logits(noise), quarter_sums(noise), rtol=1e-4, atol=0.1)
 
 
 def test_a_batch_of_one_that_the_graph_insists_on_is_looped(tmp_path: Path, noise: np.ndarray) -> None:
@@ -60,7 +66,7 @@ def test_a_batch_of_one_that_the_graph_insists_on_is_looped(tmp_path: Path, nois
         tmp_path / "m.onnx",
     )
     model = open_model(tmp_path / "m.onnx", **FACTS)
-    assert model.batches == (1,)
+    assert model.batches == (1,) and model.fixed_batch == 1
     np.testing.assert_allclose(model.logits(noise), quarter_sums(noise), rtol=1e-4, atol=0.1)
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -15,8 +15,8 @@ from edgeguard.models.edge import edge_m, edge_s
 ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {"edge-m": edge_m, "edge-s": edge_s, "cnn13": CNN13}
 DEFAULT_ARCHITECTURE = "edge-m"
 
-_own: dict[str, Callable[[int], nn.Module]] = {}
-"""What `register_architecture` has imported, by `module:factory`."""
+_own: dict[str, Callable[[int], nn.Module] | None] = {}
+"""A user's own architectures by `module:factory`; None for one that is permitted and not imported yet."""
 
 
 def register_architecture(arch: str) -> None:
@@ -35,8 +35,14 @@ def register_architecture(arch: str) -> None:
         _own[arch] = _imported(arch)
 
 
+def permit_architectures(names: Iterable[str]) -> None:
+    """Take names that another process has registered; each is imported when a network of it is first built."""
+    for name in names:
+        _own.setdefault(name, None)
+
+
 def registered_architectures() -> tuple[str, ...]:
-    """The names that `register_architecture` has taken in this process."""
+    """The names of a user's own architectures that this process knows."""
     return tuple(_own)
 
 
@@ -62,7 +68,7 @@ def build(arch: str, *, classes: int = 4, window: int = 9000, seed: int | None =
     Raises InputError for a name that is not registered, and for a network of another output shape.
     """
     check_registered(arch)
-    factory = ARCHITECTURES.get(arch) or _own[arch]
+    factory = ARCHITECTURES.get(arch) or _own[arch] or _imported(arch)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)

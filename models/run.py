@@ -12,12 +12,8 @@ from torch import Tensor, nn
 from edgeguard.errors import InputError
 from edgeguard.models.registry import build, check_registered
 from edgeguard.runtime.files import read_json, sha256_file, write_bytes
+from edgeguard.runtime.run_files import CONFIG, METRICS, SPLIT, WEIGHTS
 from edgeguard.runtime.zoo import own_or_shared
-
-CONFIG = "config.json"
-WEIGHTS = "weights.safetensors"
-SPLIT = "split.json"
-METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from edgeguard.attacks.walk import Attack
 from edgeguard.attacks.witnesses import ANY_WRONG, Witnesses, narrowest_band
 from edgeguard.ecg.dataset import Dataset, cached
 from edgeguard.ecg.sources import open_source
-from edgeguard.ecg.split import split_from, stratified
+from edgeguard.ecg.split import stratified
+from edgeguard.ecg.unseen import file_training, unseen_records
 from edgeguard.errors import InputError
 from edgeguard.runtime.session import OnnxModel
 
@@ -119,24 +120,18 @@ def choose_records(
     """Records to attack: a seeded draw that keeps the shares of the classes.
 
     Args:
-        part: `test` takes the test part where the file was trained on this very data set, else all records;
-            `all` takes all.
+        part: `test`: those that the file's network was not trained or chosen on, as far as that is known; or `all`.
         samples: how many at most.
 
     Returns:
         (int64 indices, rising; where they come from, for people).
+
+    Raises InputError where the file's network has seen every record.
     """
-    index, origin = np.arange(len(dataset)), f"all {len(dataset)} records of {dataset.source}"
-    metadata = model.metadata
-    if part == "test":
-        if metadata.split and metadata.data and metadata.data.get("fingerprint") == dataset.fingerprint:
-            index = split_from(dataset, metadata.split).test
-            origin = f"the test part of {dataset.source} ({len(index)} records)"
-        else:
-            origin += ", which the file does not say it was trained on"
+    unseen = unseen_records(dataset, file_training(model), part=part)
     known = [name in model.classes for name in dataset.classes]
-    index = index[np.asarray(known)[dataset.labels[index]]]
-    return stratified(dataset.labels, index, samples, seed=seed), origin
+    index = unseen.index[np.asarray(known)[dataset.labels[unseen.index]]]
+    return stratified(dataset.labels, index, samples, seed=seed), f"{dataset.source}: {unseen.line}"
 
 
 def attack_file(

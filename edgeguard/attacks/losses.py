@@ -1,10 +1,12 @@
 """What an attack maximises and a training minimises: one value a record, from logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from edgeguard.errors import InputError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, C], labels int64 [B] or probabilities [B, C]) to [B]."""
@@ -65,3 +67,16 @@ def hard_labels(labels: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr, "rescaled": rescaled}
+LEAST_CLASSES = {"dlr": 3}
+"""Loss -> classes that it needs, where two are not enough."""
+
+
+def check_losses(names: Iterable[str], *, classes: int) -> None:
+    """Raises InputError for a loss that does not exist, and for one that needs more classes."""
+    for name in names:
+        if name not in LOSSES:
+            raise InputError(f"--loss {name}: unknown; choose from {', '.join(LOSSES)}")
+        if classes < LEAST_CLASSES.get(name, 2):
+            raise InputError(
+                f"--loss {name}: needs {LEAST_CLASSES[name]} classes, the model has {classes}; take margin"
+            )

@@ -106,6 +106,7 @@ def command(
 
     from tqdm import tqdm
 
+    from edgeguard.attacks.losses import check_losses
     from edgeguard.ecg.sources import iter_records, load_dataset
     from edgeguard.evaluation.stream_attack import (
         Settings,
@@ -131,6 +132,7 @@ def command(
     names = list(dict.fromkeys(name.strip() for name in ways.split(",")))
     opened = open_file(model, **file_facts)
     subject = file_subject(opened)
+    check_losses([loss], classes=len(subject.classes))
     data, labels = file_data(opened.path, data, labels)
     dataset = load_dataset(data, labels=labels)
     watch = _watch(opened, front_end, dataset.sampling_rate, hop, stream, seed)

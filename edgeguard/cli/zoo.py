@@ -75,13 +75,20 @@ def build(names: tuple[str, ...], data: str, out: Path, spread: bool, as_json: b
 
 def _table(models: list[dict[str, Any]]) -> str:
     width = max(len(model["name"]) for model in models) + 2
-    heads = f"{'clean':<22}{'PGD and SAP, 10 uV':<22}worst case, strict"
+    versions = dict.fromkeys(version for model in models for version in model.get("profile_versions", {}).values())
+    heads = f"{'clean':<22}{'PGD and SAP, 10 uV':<22}worst case, {' and '.join(versions) or 'strict'}"
     lines = [f"{'network':<{width}}{'preset':<8}{'int8':>10}  {heads}"]
     for model in models:
-        worst = "  ".join(f"{eps} uV {rate_text(rate)}" for eps, rate in model["worst_case"].items())
+        bounds = model.get("upper_bounds", ())
+        worst = "  ".join(
+            f"{eps} uV {'at most ' if eps in bounds else ''}{rate_text(rate)}"
+            for eps, rate in model["worst_case"].items()
+        )
         size = f"{model['bytes'].get('int8', 0):,} B"
         clean, attacked = (rate_text(model[key]["accuracy"]) for key in ("clean", "attacked"))
         scores = f"{clean:<22}{attacked:<22}{worst}".rstrip()
         lines.append(f"{model['name']:<{width}}{model['preset']:<8}{size:>10}  {scores}")
-    forms = "zoo:NAME is the run, zoo:NAME-int8, zoo:NAME-int8-streaming and zoo:NAME-fp32 are its files"
-    return "\n".join([*lines, "", forms])
+    after = ["", "zoo:NAME is the run, zoo:NAME-int8, zoo:NAME-int8-streaming and zoo:NAME-fp32 are its files"]
+    if any(model.get("upper_bounds") for model in models):
+        after.append("at most: an upper bound; a stronger attack lowers what strict/1 found there by up to 14 points")
+    return "\n".join([*lines, *after])

@@ -145,7 +145,9 @@ def write_certificate(
                 seeds={"audit": audit.provenance.seed},
                 versions=audit.provenance.versions,
                 processor=audit.provenance.processor,
-                provenance=_take(Origin, audit.provenance, profile=audit.profile),
+                provenance=_take(
+                    Origin, audit.provenance, profile=audit.profile, profile_version=audit.profile_version
+                ),
                 streaming=None if stream is None else Artefact(**_named(stream, folder)),
                 witnesses=None if witnesses is None else _witness_file(witnesses, folder, audit),
                 golden=None if golden is None else _golden_file(golden, folder, audit),

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from edgeguard.evaluation.audit.result import (
     Survival,
 )
 from edgeguard.evaluation.masking_check import Check as MaskingCheck
-from edgeguard.runtime.typed_json import from_json
+from edgeguard.runtime.typed_json import IF_GIVEN, from_json
 
 SCHEMA = "edgeguard.certificate/1"
 LARGEST_BYTES = 64 * 2**20
@@ -104,6 +104,7 @@ class Origin:
     date: str
     profile: str
     seconds: dict[str, float]
+    profile_version: str | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True)

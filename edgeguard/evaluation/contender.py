@@ -11,10 +11,11 @@ from torch import nn
 
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import stratified
+from edgeguard.ecg.unseen import unseen_records
 from edgeguard.errors import InputError
 from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.sources import BuildTwin, Source, sources_of
-from edgeguard.evaluation.subject import Subject, open_subject, records_to_judge
+from edgeguard.evaluation.subject import Subject, open_subject, training_of
 from edgeguard.export.codes import is_quantised
 from edgeguard.export.twin import build_twin
 from edgeguard.models.run import Run
@@ -117,10 +118,13 @@ def records_for_all(
     """
     if part == "all" and len(contenders) > 1:
         raise InputError("--split all: a comparison is on records that neither has seen; leave it out")
-    allowed = [records_to_judge(one.subject, dataset, part=part) for one in contenders]
-    index, which = reduce(np.intersect1d, [records for records, _ in allowed]), allowed[0][1]
+    allowed = [unseen_records(dataset, training_of(one.subject), part=part) for one in contenders]
+    index, which = reduce(np.intersect1d, [one.index for one in allowed]), allowed[0].line
     if len(contenders) > 1:
+        unknown = [one.subject.name for one, found in zip(contenders, allowed, strict=True) if not found.known]
         which = f"{len(index)} records that neither has seen in training or validation"
+        if unknown:
+            which = f"{len(index)} records; which of them {' and '.join(unknown)} was trained on is unknown"
     if len(index) == 0:
         names = " and ".join(one.subject.name for one in contenders)
         raise InputError(f"{dataset.source}: {names} have seen every record between them; give other data")

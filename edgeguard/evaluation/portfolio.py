@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from edgeguard.attacks.losses import LOSSES
+from edgeguard.attacks.losses import LEAST_CLASSES, LOSSES, check_losses
 from edgeguard.ecg.record import CLASSES
 from edgeguard.errors import InputError
 
@@ -58,17 +58,21 @@ def portfolio(
     smooth_steps: int = 40,
     kernels: str = "nest25",
     mask_at: str = "loop",
+    classes: int = len(CLASSES),
 ) -> list[Attack]:
     """The attacks of a profile; by default clean, pgd and sap, and in `full` cw-smooth too.
 
     `paper`: the ADT paper's settings unless told otherwise: cross-entropy, one start at zero, last iterate; each attack
     runs once with each of `losses`.
-    `strict`, fixed but for eps: PGD and SAP, cross-entropy and margin, two starts (zero and random), 40 steps of
-    2.5 eps / 40 (for SAP, 40 before and 40 after smoothing), best iterate.
-    `full`, fixed but for eps: cross-entropy, margin and DLR, five starts, 100 steps that shrink as a cosine from 2 eps
-    on (of the schedules tried the strongest per step), best iterate. SAP's first start is PGD's end as in the paper,
-    its four others are random perturbations before smoothing.
+    `strict`, fixed but for eps: PGD and SAP, cross-entropy and margin, two starts (zero and random), 40 steps that
+    shrink as a cosine from 2 eps on (for SAP, 40 before and 40 after smoothing), best iterate. What it is fixed to has
+    a version (`edgeguard.evaluation.profiles`).
+    `full`, fixed but for eps: cross-entropy, margin and DLR, five starts, 100 such steps, best iterate. SAP's first
+    start is PGD's end as in the paper, its four others are random perturbations before smoothing.
     The smooth C&W attack has its own loss and one start: any wrong class, and in `full` each of them.
+
+    Args:
+        classes: of the model; DLR needs three, and is left out of `full` below.
 
     Raises InputError for an unknown attack, profile or loss, for losses named in a fixed profile, or for a value
     out of range.
@@ -86,7 +90,7 @@ def portfolio(
         if not 0 <= value < float("inf"):
             raise InputError(f"--{option} {value:g}: at least 0 needed")
     if losses is not None:
-        _check_losses(losses, profile)
+        _check_losses(losses, profile, classes)
     attacks = []
     for name in names:
         if name == "clean":
@@ -94,7 +98,7 @@ def portfolio(
         elif profile == "strict":
             attacks += _strict(name, eps, kernels)
         elif profile == "full":
-            attacks += _full(name, eps, kernels)
+            attacks += _full(name, eps, kernels, classes)
         elif name == "cw-smooth":
             attacks.append(Attack(name, eps, alpha, steps, loss="margin", best=True))
         else:
@@ -109,22 +113,23 @@ def portfolio(
 def _strict(name: str, eps: float, kernels: str) -> list[Attack]:
     if name == "cw-smooth":
         return [Attack(name, eps, eps / 10, _STRICT_STEPS, loss="margin", best=True)]
-    alpha, after = 2.5 * eps / _STRICT_STEPS, _STRICT_STEPS if name == "sap" else 0
+    after = _STRICT_STEPS if name == "sap" else 0
     return [
-        Attack(name, eps, alpha, _STRICT_STEPS, after, loss, kernels, random_start=start, best=True)
+        Attack(name, eps, 2 * eps, _STRICT_STEPS, after, loss, kernels, "loop", start, True, "cosine")
         for loss, start in product(("ce", "margin"), (False, True))
     ]
 
 
-def _full(name: str, eps: float, kernels: str) -> list[Attack]:
+def _full(name: str, eps: float, kernels: str, classes: int) -> list[Attack]:
     if name == "cw-smooth":
         return [
             Attack(name, eps, eps / 10, _FULL_STEPS, loss="margin", best=True, target=target)
-            for target in range(len(CLASSES))
+            for target in range(classes)
         ]
     after = _FULL_STEPS if name == "sap" else 0
+    losses = [loss for loss in ("ce", "margin", "dlr") if classes >= LEAST_CLASSES.get(loss, 2)]
     attacks = []
-    for loss, start in product(("ce", "margin", "dlr"), range(1 + _FULL_RESTARTS)):
+    for loss, start in product(losses, range(1 + _FULL_RESTARTS)):
         before = 0 if name == "sap" and start else _FULL_STEPS
         attacks.append(
             Attack(
@@ -134,12 +139,10 @@ def _full(name: str, eps: float, kernels: str) -> list[Attack]:
     return attacks
 
 
-def _check_losses(losses: tuple[str, ...], profile: str) -> None:
+def _check_losses(losses: tuple[str, ...], profile: str, classes: int) -> None:
     if profile != "paper":
         own = {"strict": "ce and margin", "full": "ce, margin and dlr"}[profile]
         raise InputError(f"--loss: the {profile} profile has its own, {own}; leave it out, or use --profile paper")
     if not losses:
         raise InputError(f"--loss: names none; choose from {', '.join(LOSSES)}")
-    for loss in losses:
-        if loss not in LOSSES:
-            raise InputError(f"--loss {loss}: unknown; choose from {', '.join(LOSSES)}")
+    check_losses(losses, classes=classes)

@@ -137,6 +137,7 @@ class EvaluationResult:
         data: source of the records.
         n: records judged.
         profile: `paper`, `strict` or `full`.
+        profile_version: what the profile was fixed to; None in results older than versions.
         attacks: in the order they were asked for.
         worst_case: a record counts where every attack left it right.
         by_gradient: the worst case of each crafting network alone, where there are several.
@@ -160,6 +161,7 @@ class EvaluationResult:
     classes: tuple[str, ...] = ()
     records: str = ""
     notes: tuple[str, ...] = ()
+    profile_version: str | None = field(default=None, metadata=IF_GIVEN)
     schema: str = SCHEMA
 
     @property

@@ -1,6 +1,7 @@
 """One evaluation, from what was named to figures."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from edgeguard.evaluation.divergences import save_divergences
 from edgeguard.evaluation.evaluate import evaluate_contenders, summary
 from edgeguard.evaluation.masking_run import check_contender
 from edgeguard.evaluation.portfolio import Attack, portfolio
+from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.result import EvaluationResult
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.models.run import newest_run
@@ -108,7 +110,8 @@ def evaluate_model(
     own = any(value is not None for value in (losses, alpha, steps, smooth_steps, mask))
     profile = profile or ("strict" if is_file and not own else "paper")
     alpha, steps = 1.0 if alpha is None else alpha, 20 if steps is None else steps
-    chosen = portfolio(
+    attacks_for = partial(
+        portfolio,
         None if attacks is None else tuple(attacks),
         profile=profile,
         losses=None if losses is None else tuple(losses),
@@ -119,10 +122,13 @@ def evaluate_model(
         kernels=kernels,
         mask_at=mask or "loop",
     )
+    # What cannot be is refused before anything is opened; how many classes there are is known afterwards.
+    chosen = attacks_for()
     if window is None and isinstance(model, nn.Module):
         window = _window(data, ecg)
     facts: dict[str, Any] = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
     contenders = _opened(model, source, compare, chosen, profile, gradients, {"threads": threads, **facts})
+    chosen = attacks_for(classes=len(contenders[0].subject.classes))
     hunters = parties(contenders) if hunt else None
     notes = _notes(contenders, chosen, alpha=alpha, steps=steps)
     for note in notes:
@@ -147,6 +153,7 @@ def evaluate_model(
         "data": dataset.source,
         "n": len(index),
         "profile": profile,
+        "profile_version": PROFILE_VERSIONS[profile],
         **summary(results[0]),
         "checks": check_contender(contenders[0], dataset, index, chosen, seed=seed) if checks else [],
         "classes": dataset.classes,

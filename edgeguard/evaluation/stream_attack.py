@@ -21,10 +21,11 @@ from edgeguard.attacks.playback import Playback, any_windows, known_windows, mea
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.record import Record
 from edgeguard.ecg.split import stratified
+from edgeguard.ecg.unseen import unseen_records
 from edgeguard.errors import InputError
 from edgeguard.evaluation.sources import check_agreement, sources_of
 from edgeguard.evaluation.stream_judge import Outcome, Watch, compare_outcomes
-from edgeguard.evaluation.subject import Subject, open_subject, records_to_judge
+from edgeguard.evaluation.subject import Subject, open_subject, training_of
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.runtime.files import atomic_writer
 
@@ -131,7 +132,7 @@ def choose_streams(
     if count < 1:
         raise InputError(f"--records {count}: at least 1 needed")
     samples = round(seconds * dataset.sampling_rate)
-    index, _ = records_to_judge(subject, dataset, part=part)
+    index = unseen_records(dataset, training_of(subject), part=part).index
     lasting = index[dataset.record_length[index] >= samples]
     if not len(lasting):
         longest = dataset.record_length[index].max() / dataset.sampling_rate

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.record import CLASSES, WINDOW
-from edgeguard.ecg.split import split_from
+from edgeguard.ecg.unseen import Training, names_seen
 from edgeguard.errors import InputError
-from edgeguard.models.run import WEIGHTS, Run, is_run, load_run, split_file
-from edgeguard.runtime.files import read_json, sha256_file
+from edgeguard.models.run import WEIGHTS, Run, is_run, load_run
+from edgeguard.runtime.files import sha256_file
 from edgeguard.runtime.session import OnnxModel, open_model
 
 
@@ -156,39 +155,9 @@ def parent_run(file: Path, weights_sha256: str | None) -> Run | None:
     return None
 
 
-def records_to_judge(subject: Subject, dataset: Dataset, *, part: str) -> tuple[np.ndarray, str]:
-    """Indices of the records that the subject may be judged on, and one line that says which.
-
-    On the data it was trained on: the test part. On other data: every record whose name its run did not train or
-    choose on. `part` = "all": every record, the line says how many it has seen.
-
-    Raises InputError where nothing is left.
-    """
-    everything = np.arange(len(dataset))
-    if (
-        subject.split is not None
-        and subject.data is not None
-        and subject.data.get("fingerprint") == dataset.fingerprint
-    ):
-        parts = split_from(dataset, subject.split)
-        seen, fresh, kind = np.concatenate([parts.train, parts.validation]), parts.test, "test"
-    else:
-        known = _trained_names(subject)
-        seen = np.array([i for i, name in enumerate(dataset.names) if name in known], np.int64)
-        fresh, kind = np.setdiff1d(everything, seen), "unseen"
-    if part == "all":
-        return everything, f"all {len(everything)} records, {len(seen)} of them seen in training or validation"
-    if len(fresh) == 0:
-        raise InputError(f"{dataset.source}: the model has seen every record; give other data, or --split all")
-    left_out = f", {len(seen)} seen ones left out" if len(seen) else ""
-    return fresh, f"{len(fresh)} {kind} records{left_out}"
-
-
-def _trained_names(subject: Subject) -> set[str]:
-    if subject.run is None or not split_file(subject.run.path).is_file():
-        return set()
-    names = read_json(split_file(subject.run.path))
-    return {*names.get("train", ()), *names.get("validation", ())}
+def training_of(subject: Subject) -> Training:
+    """What is known of the records that a subject was trained on."""
+    return Training(subject.data, subject.split, names_seen(subject.run.path) if subject.run else None)
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -14,8 +14,9 @@ def evaluation_table(report: dict[str, Any], classes: Sequence[str]) -> str:
     rates += [(f"worst case, {name} alone", rates_of) for name, rates_of in report["by_gradient"].items()]
     rates.append(("worst case", report["worst_case"]))
     width = max(_WIDTH, *(len(name) + 2 for name, _ in rates))
+    profile = report.get("profile_version") or report["profile"]
     lines = [
-        f"{report['model']} on {report['n']} records of {report['data']}, profile {report['profile']}",
+        f"{report['model']} on {report['n']} records of {report['data']}, profile {profile}",
         "",
         f"{'attack, n = ' + str(report['n']):<{width}}{'accuracy [95 %]':<26}{'F1 [95 %]':<26}",
         *(f"{name:<{width}}{rate_text(about['accuracy']):<26}{rate_text(about['f1']):<26}" for name, about in rates),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.reproduction.published import TABLES
 from edgeguard.evaluation.reproduction.scope import (
     ALPHA,
@@ -89,11 +90,11 @@ def strict_sheet(table: dict[str, Any]) -> Sheet:
             f"{points}."
         )
     return Sheet(
-        "Strict profile: worst case, situation II",
+        f"Profile {PROFILE_VERSIONS['strict']}: worst case, situation II",
         [
-            f"PGD and SAP, cross-entropy and margin, two starts, 40 steps of {2.5 * STRICT_EPS / 40:g} uV, eps "
-            f"{STRICT_EPS:g} uV, best iterate; a record counts as right only under all eight attacks. The paper has no "
-            "such table.",
+            f"PGD and SAP, cross-entropy and margin, two starts, 40 steps that shrink from {2 * STRICT_EPS:g} uV on, "
+            f"eps {STRICT_EPS:g} uV, best iterate; a record counts as right only under all eight attacks. The paper has "
+            "no such table.",
             _records(table),
         ],
         ["defence", "clean", "worst case", "worst case, F1", "worst case, CinC F1", "less `none`, points", "Holm p"],

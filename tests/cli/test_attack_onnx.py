@@ -1,5 +1,6 @@
 """edgeguard attack-onnx, end to end on a small linear model and a small CinC-style zip."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -148,7 +149,7 @@ def test_people_get_a_table(folder: Path, cinc_zip: Path, reference: Path) -> No
     outcome = attack("--data", cinc_zip, "--labels", reference, "--queries", 30, "--samples", 8)
     assert outcome.exit_code == 0, outcome.output
     assert f"model: {int8.relative_to(folder)}" in outcome.stderr
-    assert "records: 8 of all 40 records" in outcome.stderr
+    assert f"records: 8 of {cinc_zip}: 40 records; which of them the model was trained on is unknown" in outcome.stderr
     rows = [line.split() for line in outcome.stdout.splitlines()]
     numbered = [row[0] for row in rows if row and row[0].isdecimal()]
     assert numbered[:6] == ["1", "2", "5", "10", "20", "30"]
@@ -166,11 +167,34 @@ def test_the_test_part_of_the_file_s_own_data_is_taken(folder: Path, cinc_zip: P
     data = ("--data", cinc_zip, "--labels", reference, "--queries", 2)
     outcome = attack(model, *data, "--out", "own")
     test = split(dataset, seed=3, fractions=fractions).test
-    assert f"records: {len(test)} of the test part" in outcome.stderr
+    assert f"records: {len(test)} of {cinc_zip}: {len(test)} test records, {40 - len(test)} seen" in outcome.stderr
     with np.load("own/witnesses.npz") as witnesses:
         assert sorted(witnesses["tasks"]) == sorted(dataset.names[i] for i in test)
     outcome = attack(model, *data, "--split", "all", "--out", "all")
-    assert "records: 40 of all 40" in outcome.stderr
+    assert f"records: 40 of {cinc_zip}: all 40 records, {40 - len(test)} of them seen" in outcome.stderr
+
+
+def test_what_the_run_beside_the_file_has_seen_is_left_out(folder: Path, cinc_zip: Path, reference: Path) -> None:
+    """On other data than its own too, by name, as `evaluate` does."""
+    names = load_dataset(str(cinc_zip), labels=reference).names
+    parts = {"train": [*names[:20], "gone"], "validation": list(names[20:27]), "test": list(names[27:])}
+    (folder / "split.json").write_text(json.dumps(parts))
+    (folder / "weights.safetensors").write_bytes(b"weights")
+    parent = hashlib.sha256(b"weights").hexdigest()
+    model = write_model(folder / "m.onnx", ModelMetadata(**{**vars(METADATA), "parent_sha256": parent}))
+    data = ("--data", cinc_zip, "--labels", reference, "--queries", 2)
+    outcome = attack(model, *data, "--out", "own")
+    assert outcome.exit_code == 0, outcome.output
+    assert f"records: 13 of {cinc_zip}: 13 unseen records, 27 seen ones left out" in outcome.stderr
+    with np.load("own/witnesses.npz") as witnesses:
+        assert sorted(witnesses["tasks"]) == sorted(names[27:])
+    (folder / "weights.safetensors").write_bytes(b"another network's")
+    outcome = attack(model, *data, "--out", "unknown")
+    assert "40 records; which of them the model was trained on is unknown" in outcome.stderr
+    (folder / "weights.safetensors").write_bytes(b"weights")
+    (folder / "split.json").write_text(json.dumps({"train": list(names), "validation": []}))
+    outcome = attack(model, *data, "--out", "none")
+    assert outcome.exit_code == 2 and "the model has seen every record; give other data" in outcome.stderr
 
 
 def test_the_sample_keeps_the_shares_of_the_classes_and_follows_the_seed(folder: Path, cinc_zip: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from edgeguard.ecg.dataset import Dataset, build
 from edgeguard.ecg.record import CLASSES, Record
+from edgeguard.models.registry import register_architecture
 from edgeguard.models.run import Run, save_tensors
 from edgeguard.runtime.files import write_json
 from edgeguard.runtime.metadata import ModelMetadata
@@ -51,6 +52,7 @@ def networks() -> Iterator[None]:
     module = ModuleType("balance_network")
     module.make = lambda classes: Balance()  # type: ignore[attr-defined]
     sys.modules["balance_network"] = module
+    register_architecture("balance_network:make")
     yield
     del sys.modules["balance_network"]
 

@@ -103,8 +103,8 @@ def test_two_contenders_are_compared_on_what_neither_has_seen(make_run: MakeRun,
 def test_nothing_left_for_both_is_refused(make_run: MakeRun, dataset: Dataset):
     strange = {"data": {"fingerprint": "0" * 64, "source": "elsewhere"}}
     runs = [make_run("first", **strange), make_run("second", **strange)]
-    write_json(runs[0].path / "split.json", {"train": [f"R{i:02d}" for i in range(50)]})
-    write_json(runs[1].path / "split.json", {"validation": [f"R{i:02d}" for i in range(50, 90)]})
+    write_json(runs[0].path / "split.json", {"train": [f"R{i:02d}" for i in range(50)], "validation": []})
+    write_json(runs[1].path / "split.json", {"train": [], "validation": [f"R{i:02d}" for i in range(50, 90)]})
     pair = [open_contender(run.path, None, ATTACKS) for run in runs]
     with pytest.raises(InputError, match=r"first and .*second have seen every record between them; give other data"):
         records_for_all(pair, dataset, part="test")

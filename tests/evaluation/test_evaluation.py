@@ -147,7 +147,7 @@ def test_attacks_that_share_their_first_steps_are_those_run_alone(make_run: Make
     for attack in portfolio(("pgd", "sap"), profile=profile, eps=6, alpha=1.5, steps=5, smooth_steps=7):
         start = module._random_start(ecg, index, attack, 0) if attack.random_start else None
         options: dict[str, Any] = dict(eps=attack.eps, alpha=attack.alpha, steps=attack.steps, start=start)
-        options |= dict(loss=losses.LOSSES[attack.loss], best=attack.best)
+        options |= dict(loss=losses.LOSSES[attack.loss], best=attack.best, schedule=attack.schedule)
         if attack.name == "pgd":
             alone = pgd(network, ecg, labels, mask, **options)
         else:

@@ -2,6 +2,7 @@ import math
 from itertools import product
 
 import pytest
+import torch
 
 from edgeguard.errors import InputError
 from edgeguard.evaluation.portfolio import Attack, portfolio
@@ -31,7 +32,7 @@ def test_the_paper_profile_runs_each_attack_with_each_loss():
 
 
 def test_the_strict_profile_is_fixed():
-    """PGD and SAP, CE and margin, two starts, 40 steps of 2.5 eps / 40, best iterate, inner mask."""
+    """PGD and SAP, CE and margin, two starts, 40 steps that shrink from 2 eps on, best iterate, inner mask."""
     attacks = portfolio(("clean", "pgd", "sap"), profile="strict", alpha=9, steps=1, smooth_steps=1, mask_at="end")
     assert attacks[0] == Attack("clean")
     assert len(set(attacks[1:])) == len(attacks[1:]) == 8
@@ -39,10 +40,27 @@ def test_the_strict_profile_is_fixed():
         product(("pgd", "sap"), ("ce", "margin"), (False, True))
     )
     for attack in attacks[1:]:
-        assert (attack.eps, attack.alpha, attack.steps, attack.best) == (10, 0.625, 40, True)
+        assert (attack.eps, attack.alpha, attack.steps, attack.best, attack.schedule) == (10, 20, 40, True, "cosine")
         assert attack.smooth_steps == (40 if attack.name == "sap" else 0)
         assert attack.mask_at == "loop" and attack.reach == attack.eps
-    assert {a.alpha for a in portfolio(("pgd",), profile="strict", eps=25)} == {2.5 * 25 / 40}
+    assert {a.alpha for a in portfolio(("pgd",), profile="strict", eps=25)} == {50}
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 5, 9])
+def test_the_full_profile_is_for_any_number_of_classes(classes: int):
+    """Smooth C&W for any wrong class and for each of them, and DLR where there are three logits to rank."""
+    attacks = portfolio(profile="full", classes=classes)
+    assert [a.target for a in attacks if a.name == "cw-smooth"] == list(range(classes))
+    assert {a.loss for a in attacks if a.name == "pgd"} == {"ce", "margin", *(["dlr"] if classes > 2 else [])}
+    labels = torch.arange(classes)
+    targets = {tuple(((labels + a.target) % classes).tolist()) for a in attacks if a.target}
+    assert len(targets) == classes - 1 and all(label != wrong[label] for wrong in targets for label in labels.tolist())
+
+
+def test_a_loss_that_needs_more_classes_is_refused():
+    with pytest.raises(InputError, match="--loss dlr: needs 3 classes, the model has 2; take margin"):
+        portfolio(("pgd",), losses=("ce", "dlr"), classes=2)
+    assert len(portfolio(("pgd",), losses=("ce", "dlr"), classes=3)) == 2
 
 
 def test_the_full_profile_is_fixed():

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from edgeguard.ecg.dataset import Dataset, build
 from edgeguard.ecg.record import CLASSES, Record
 from edgeguard.ecg.split import split
+from edgeguard.ecg.unseen import Training, unseen_records
 from edgeguard.errors import InputError
-from edgeguard.evaluation.subject import Subject, open_subject, parent_run, records_to_judge
+from edgeguard.evaluation.subject import Subject, open_subject, parent_run, training_of
 from edgeguard.models.run import Run
 from edgeguard.runtime.files import write_json
 
@@ -109,31 +110,49 @@ def subject(make_run: MakeRun) -> Subject:
 
 
 def test_on_its_own_data_the_test_part_is_judged(subject: Subject, dataset: Dataset):
-    index, line = records_to_judge(subject, dataset, part="test")
-    np.testing.assert_array_equal(index, split(dataset, seed=0).test)
-    assert line == f"{len(index)} test records, {90 - len(index)} seen ones left out"
-    everything, line = records_to_judge(subject, dataset, part="all")
-    assert len(everything) == 90 and line.startswith(f"all 90 records, {90 - len(index)} of them seen")
+    found = unseen_records(dataset, training_of(subject), part="test")
+    np.testing.assert_array_equal(found.index, split(dataset, seed=0).test)
+    assert found.line == f"{len(found.index)} test records, {90 - len(found.index)} seen ones left out" and found.known
+    everything = unseen_records(dataset, training_of(subject), part="all")
+    assert len(everything.index) == 90 and everything.known
+    assert everything.line.startswith(f"all 90 records, {90 - len(found.index)} of them seen")
 
 
 def test_on_other_data_what_the_run_has_seen_is_left_out(subject: Subject, dataset: Dataset):
     other = replace(dataset, fingerprint="0" * 64)
-    index, line = records_to_judge(subject, other, part="test")
-    assert len(index) == 90 and line == "90 unseen records"
     assert subject.run is not None
-    parts = {"train": ["R00", "R01", "gone"], "validation": ["R89"], "test": ["R05"]}
-    write_json(subject.run.path / "split.json", parts)
-    index, line = records_to_judge(subject, other, part="test")
-    assert index.tolist() == list(range(2, 89)) and line == "87 unseen records, 3 seen ones left out"
-    write_json(subject.run.path / "split.json", {"train": list(dataset.names)})
+    names = subject.run.path / "split.json"
+    write_json(names, {"train": ["R00", "R01", "gone"], "validation": ["R89"], "test": ["R05"]})
+    found = unseen_records(other, training_of(subject), part="test")
+    assert found.index.tolist() == list(range(2, 89)) and found.known
+    assert found.line == "87 unseen records, 3 seen ones left out"
+    write_json(names, {"train": ["another"], "validation": []})
+    found = unseen_records(other, training_of(subject), part="test")
+    assert len(found.index) == 90 and found.line == "90 unseen records"
+    write_json(names, {"train": list(dataset.names), "validation": []})
     with pytest.raises(InputError, match="the model has seen every record; give other data, or --split all"):
-        records_to_judge(subject, other, part="test")
-    assert len(records_to_judge(subject, other, part="all")[0]) == 90
+        unseen_records(other, training_of(subject), part="test")
+    assert len(unseen_records(other, training_of(subject), part="all").index) == 90
 
 
-def test_a_file_of_unknown_origin_is_judged_on_everything(write_file: WriteFile, dataset: Dataset):
-    stranger = open_subject(write_file("stranger.onnx"))
-    assert len(records_to_judge(stranger, dataset, part="test")[0]) == 90
+@pytest.mark.parametrize(
+    "content", [{}, [], {"train": ["R00"]}, {"train": 3, "validation": []}, {"train": [[]], "validation": []}]
+)
+def test_a_split_of_other_content_is_refused(subject: Subject, content: object):
+    assert subject.run is not None
+    write_json(subject.run.path / "split.json", content)
+    with pytest.raises(InputError, match=r"split\.json: lists of names train and validation needed; restore the file"):
+        training_of(subject)
+
+
+@pytest.mark.parametrize("part", ["test", "all"])
+def test_of_a_file_of_unknown_origin_nobody_knows_what_it_has_seen(write_file: WriteFile, dataset: Dataset, part: str):
+    """Nor of a run whose parts are lost, on other data."""
+    stranger = training_of(open_subject(write_file("stranger.onnx")))
+    assert stranger == Training()
+    found = unseen_records(dataset, stranger, part=part)
+    assert len(found.index) == 90 and not found.known
+    assert found.line.endswith("90 records; which of them the model was trained on is unknown")
 
 
 def test_a_duplicate_of_a_fixed_test_record_belongs_to_no_part(subject: Subject):
@@ -148,6 +167,6 @@ def test_a_duplicate_of_a_fixed_test_record_belongs_to_no_part(subject: Subject)
         data={"fingerprint": twins.fingerprint},
         split={"seed": 0, "fractions": [0.8, 0.1, 0.1], "test_records": named},
     )
-    index, said = records_to_judge(own, twins, part="test")
-    assert [twins.names[i] for i in index] == named
-    assert said == "4 test records, 35 seen ones left out"
+    found = unseen_records(twins, training_of(own), part="test")
+    assert [twins.names[i] for i in found.index] == named
+    assert found.line == "4 test records, 35 seen ones left out"

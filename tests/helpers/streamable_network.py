@@ -7,6 +7,7 @@ from tiny_network import Tiny, faint_waves
 from torch import Tensor, nn
 
 from edgeguard.ecg.record import Record
+from edgeguard.models.registry import register_architecture
 
 
 class Streamable(Tiny):
@@ -29,3 +30,6 @@ def make(classes: int) -> nn.Module:
 def waves() -> list[Record]:
     """The tiny network's records, four times as loud: eight bits suffice for them, and 16 uV turn some."""
     return [replace(record, ecg=4 * record.ecg) for record in faint_waves()]
+
+
+register_architecture("streamable_network:make")

@@ -10,6 +10,7 @@ from edgeguard.models.registry import (
     DEFAULT_ARCHITECTURE,
     build,
     check_registered,
+    permit_architectures,
     register_architecture,
     registered_architectures,
 )
@@ -84,6 +85,16 @@ def test_a_network_of_ones_own(own: Path):
     register_architecture("registry_own:good")
     assert "registry_own:good" in registered_architectures() and set(ARCHITECTURES) == {"edge-m", "edge-s", "cnn13"}
     assert build("registry_own:good", classes=3, window=40)(torch.zeros(2, 1, 40)).shape == (2, 3)
+
+
+def test_a_permitted_one_is_imported_when_it_is_built(own: Path):
+    (own / "registry_later.py").write_text(OWN)
+    permit_architectures(["registry_later:good", "registry_nowhere:net"])
+    check_registered("registry_nowhere:net")
+    assert "registry_later" not in sys.modules
+    assert build("registry_later:good", window=40)(torch.zeros(2, 1, 40)).shape == (2, 4)
+    with pytest.raises(InputError, match=r"cannot be imported .*No module named 'registry_nowhere'"):
+        build("registry_nowhere:net")
 
 
 def test_a_built_in_name_needs_no_registering():

@@ -14,6 +14,7 @@ from edgeguard.evaluation.audit.forms import Forms
 from edgeguard.evaluation.audit.result import Check, DataFacts
 from edgeguard.evaluation.audit.thresholds import Thresholds
 from edgeguard.evaluation.contender import records_for_all
+from edgeguard.evaluation.subject import training_of
 from edgeguard.evaluation.survival import needed_records
 
 
@@ -74,7 +75,7 @@ def choose_records(
     if limit is not None and limit < len(known):
         known, part = stratified(dataset.labels, known, limit, seed=seed), f"{part}, {limit} of them"
     validation = np.empty(0, np.int64)
-    if subject.split and subject.data and subject.data.get("fingerprint") == source.fingerprint:
+    if subject.split and training_of(subject).is_of(source):
         validation = split_from(source, subject.split).validation
         validation = validation[dataset.labels[validation] >= 0]
     if len(known) == 0:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from edgeguard.evaluation.masking_check import Check as MaskingCheck
-from edgeguard.runtime.typed_json import LEFT_OUT, to_json
+from edgeguard.runtime.typed_json import IF_GIVEN, LEFT_OUT, to_json
 
 SCHEMA = "edgeguard.audit/1"
 VERDICTS = ("survives", "screened", "degraded", "inconclusive")
@@ -337,6 +337,7 @@ class Audit:
         reasons: lines that led to it, the gravest first.
         thresholds: as read from the TOML file, defaults filled in.
         profile: of the white-box portfolio.
+        profile_version: what the profiles of all budgets were fixed to; None in audits older than versions.
         ladder: rungs, {name, holds, figure, meaning, note}.
         scores: clean, pgd, sap and worst case, of every form at every budget.
         bill: as `edgeguard simulate --bill` has it; None where nothing can be billed.
@@ -365,6 +366,7 @@ class Audit:
     provenance: Provenance
     files: dict[str, str] = field(default_factory=dict)
     pictures: tuple[Picture, ...] = field(default=(), metadata=LEFT_OUT)
+    profile_version: str | None = field(default=None, metadata=IF_GIVEN)
     schema: str = SCHEMA
 
     def to_json(self) -> dict[str, Any]:

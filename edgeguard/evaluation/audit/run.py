@@ -18,6 +18,8 @@ from edgeguard.evaluation.audit.sections import Sections
 from edgeguard.evaluation.audit.sizes import SIZES
 from edgeguard.evaluation.audit.thresholds import load_thresholds
 from edgeguard.evaluation.audit.verdict import verdict_of
+from edgeguard.evaluation.audit.white_box import profiles_at
+from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.subject import Subject
 from edgeguard.models.run import CONFIG
 from edgeguard.runtime.files import write_bytes
@@ -98,6 +100,7 @@ def run_audit(
     found, checks = all_found(job) if finite.holds else nothing_found(job)
     checks = in_order([finite, *checks, *data_checks(records.facts(), demands)])
     verdict, reasons = verdict_of(checks, size=size)
+    profiles = profiles_at(demands.eps_uv, wanted.profile)
     command = repeating_command(
         model,
         **{"quick": size == "quick", "full": size == "full", "data": data, "labels": labels, "reference": reference},
@@ -109,6 +112,7 @@ def run_audit(
         reasons=reasons,
         size=size,
         profile=wanted.profile,
+        profile_version=" and ".join(dict.fromkeys(PROFILE_VERSIONS[name] for name in profiles.values())),
         model=_model_facts(forms),
         data=records.facts(),
         thresholds=demands.to_json(),

@@ -21,19 +21,20 @@ Judgements = dict[str, dict[float, Evaluation]]
 """Form -> eps in microvolts -> what every attack at that budget did to it."""
 
 
+def profiles_at(eps_uv: Sequence[float], profile: str) -> dict[float, str]:
+    """Budget -> name of a profile: the one given at the smallest budget, `strict` at the others."""
+    return {eps: profile if eps == eps_uv[0] else "strict" for eps in eps_uv}
+
+
 def attacks_at(eps_uv: Sequence[float], profile: str, *, classes: int) -> dict[float, list[Attack]]:
-    """Budget -> attacks, clean records first: the profile at the smallest budget, `strict` at the others.
+    """Budget -> attacks, clean records first, by `profiles_at`.
 
     Args:
-        classes: of the file; the DLR loss needs three.
+        classes: of the file.
     """
-    chosen = {eps: profile if eps == eps_uv[0] else "strict" for eps in eps_uv}
-    attacks = {
-        eps: portfolio(None if name == "full" else ("clean", "pgd", "sap"), profile=name, eps=eps)
-        for eps, name in chosen.items()
-    }
     return {
-        eps: [attack for attack in wanted if classes > 2 or attack.loss != "dlr"] for eps, wanted in attacks.items()
+        eps: portfolio(None if name == "full" else ("clean", "pgd", "sap"), profile=name, eps=eps, classes=classes)
+        for eps, name in profiles_at(eps_uv, profile).items()
     }
 
 

@@ -97,8 +97,8 @@ class _Run:
                 job.task,
                 place,
                 edgeguard.__version__,
-                _own_architectures(),
                 needs,
+                _own_architectures(),
                 key=name,
                 resources=resources,
             )
@@ -157,13 +157,17 @@ def _own_architectures() -> tuple[str, ...]:
 
 
 def _compute(
-    task: Task, place: tuple[str, float], version: str, architectures: tuple[str, ...], needs: list[str]
+    task: Task, place: tuple[str, float], version: str, needs: list[str], architectures: tuple[str, ...] = ()
 ) -> str:
-    """On a worker: have a job's result in the store. `needs` are there for dask to wait for; returns the key."""
-    for arch in architectures:
-        from edgeguard.models.registry import register_architecture
+    """On a worker: have a job's result in the store. `needs` are there for dask to wait for; returns the key.
 
-        register_architecture(arch)
+    Args:
+        architectures: the user's own that the client has registered.
+    """
+    if architectures:
+        from edgeguard.models.registry import permit_architectures
+
+        permit_architectures(architectures)
     if version != edgeguard.__version__:
         raise InputError(f"a worker has edgeguard {edgeguard.__version__}, the client {version}; install the same")
     root, lost_after = place

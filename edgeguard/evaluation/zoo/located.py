@@ -5,9 +5,10 @@ from pathlib import Path
 
 from edgeguard.ecg.dataset import cache_root
 from edgeguard.runtime.files import sha256_file
+from edgeguard.runtime.run_files import CONFIG, METRICS, SPLIT, WEIGHTS
 from edgeguard.runtime.zoo import FLOAT_FORM, PREFIX, ZooModel, parse, zoo_models
 
-_RUN_FILES = ("config.json", "split.json", "metrics.json", "weights.safetensors")
+_RUN_FILES = (CONFIG, SPLIT, METRICS, WEIGHTS)
 
 
 def located(model: str | Path) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import stratified
+from edgeguard.ecg.unseen import unseen_records
 from edgeguard.evaluation.contender import Contender, open_contender
 from edgeguard.evaluation.evaluate import Evaluation, evaluate_contenders
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
@@ -16,8 +17,9 @@ from edgeguard.evaluation.masking_run import check_contender
 from edgeguard.evaluation.metrics import confusion_matrix
 from edgeguard.evaluation.paired import paired_difference
 from edgeguard.evaluation.portfolio import portfolio
+from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.sources import Source
-from edgeguard.evaluation.subject import Subject, records_to_judge
+from edgeguard.evaluation.subject import Subject, training_of
 from edgeguard.runtime.streaming import StreamModel, open_stream
 
 SCHEMA = "edgeguard.scores/2"
@@ -69,7 +71,8 @@ def score_forms(
     Raises InputError for a form that cannot be opened, and for a twin that does not compute what ONNX Runtime does.
     """
     contenders = _contenders(forms, threads=threads)
-    everything, which = records_to_judge(contenders[TORCH].subject, dataset, part="test")
+    unseen = unseen_records(dataset, training_of(contenders[TORCH].subject), part="test")
+    everything, which = unseen.index, unseen.line
     rows: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
     found_checks: list[dict[str, Any]] = []
@@ -139,7 +142,7 @@ def score_run(run: Path, dataset: Dataset, trial: Trial, *, seed: int = 0) -> di
     """The row of a run alone, as `score_forms` has it for `torch` in the paper's profile."""
     attacks = portfolio(profile=trial.profile, eps=trial.eps)
     contender = open_contender(run, None, attacks)
-    index, _ = records_to_judge(contender.subject, dataset, part="test")
+    index = unseen_records(dataset, training_of(contender.subject), part="test").index
     (evaluation,) = evaluate_contenders([contender], dataset, _limited(dataset, index, trial, seed), attacks, seed=seed)
     return _row(TORCH, trial, evaluation)
 
@@ -201,9 +204,14 @@ def _logits(entry: Any) -> np.ndarray:
     return logits
 
 
+def _about(trial: Trial) -> dict[str, Any]:
+    version = PROFILE_VERSIONS[trial.profile]
+    return {"profile": trial.profile, "profile_version": version, "eps_uv": trial.eps}
+
+
 def _row(form: str, trial: Trial, evaluation: Evaluation) -> dict[str, Any]:
     """Clean, under PGD, under SAP and under all of them; of several attacks of a kind, right under each of them."""
-    row: dict[str, Any] = {"form": form, "profile": trial.profile, "eps_uv": trial.eps, "n": len(evaluation.labels)}
+    row: dict[str, Any] = {"form": form, **_about(trial), "n": len(evaluation.labels)}
     for name in ("clean", "pgd", "sap"):
         row[name] = _scores(evaluation, _of_kind(evaluation, name).worst_case())
     worst = evaluation.worst_case()
@@ -234,8 +242,7 @@ def _difference(trial: Trial, int8: Evaluation, other: Evaluation, form: str) ->
         return good
 
     return {
-        "profile": trial.profile,
-        "eps_uv": trial.eps,
+        **_about(trial),
         "form": INT8,
         "reference": form,
         "clean": paired_difference(right(_of_kind(int8, "clean")), right(_of_kind(other, "clean"))),

@@ -88,7 +88,7 @@ def _facts(audit: Audit) -> tuple[tuple[str, str], ...]:
         ("Network", kind),
         ("Held against", _compared(model.compared_with)),
         ("Records", f"{data.n:,} of {file_name(data.source)}"),
-        ("Audit", f"{audit.size}, {audit.profile} attacks, {audit.provenance.date[:10]}"),
+        ("Audit", f"{audit.size}, {audit.profile_version or audit.profile} attacks, {audit.provenance.date[:10]}"),
     )
 
 

@@ -37,7 +37,7 @@ def _judged(audit: Audit) -> Table:
         ("Input", f"{model.window:,} samples at {model.sampling_rate:g} Hz, step {step}"),
         ("Exported from weights", model.parent or "not told by the file"),
         ("Held against", model.compared_with or "nothing"),
-        ("Audit", f"{audit.schema}, size {audit.size}, white-box profile {audit.profile}"),
+        ("Audit", f"{audit.schema}, size {audit.size}, white-box profile {audit.profile_version or audit.profile}"),
     ]
     return _pairs("The file", ("Fact", "Value"), rows)
 

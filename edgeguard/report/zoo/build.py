@@ -10,6 +10,7 @@ from typing import Any
 from edgeguard.defenses.config import TrainConfig, make_config
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.errors import InputError
+from edgeguard.evaluation.profiles import PROFILE_VERSIONS, is_upper_bound, version_of
 from edgeguard.evaluation.run_export import export_model
 from edgeguard.evaluation.run_training import train_model
 from edgeguard.evaluation.zoo.scores import FP32, TORCH, Forms, Trial, merged, restricted, score_forms, score_run
@@ -82,6 +83,7 @@ def write_index(root: Path) -> None:
 def _entry(folder: Path) -> dict[str, Any]:
     config, metrics, scores = (read_json(folder / name) for name in (CONFIG, METRICS, SCORES))
     rows = [row for row in scores["rows"] if row["form"] == "int8"]
+    strict = [row for row in rows if row["profile"] == "strict"]
     files = {path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")} | {
         split_file(folder)
     }
@@ -90,9 +92,9 @@ def _entry(folder: Path) -> dict[str, Any]:
         "parameters": metrics["parameters"],
         "clean": next(row["clean"] for row in rows),
         "attacked": next(row["worst_case"] for row in rows if row["profile"] == "paper"),
-        "worst_case": {
-            f"{row['eps_uv']:g}": row["worst_case"]["accuracy"] for row in rows if row["profile"] == "strict"
-        },
+        "worst_case": {f"{row['eps_uv']:g}": row["worst_case"]["accuracy"] for row in strict},
+        "profile_versions": {f"{row['eps_uv']:g}": version_of(row) for row in strict},
+        "upper_bounds": [f"{row['eps_uv']:g}" for row in strict if is_upper_bound(version_of(row), row["eps_uv"])],
         "files": {path.name: sha256_file(path) for path in sorted(files, key=lambda path: path.name)},
     }
 
@@ -200,11 +202,12 @@ def _judge(recipe: Recipe, folder: Path, data: str, threads: int, say: Say) -> b
 
 
 def _is_judged(trial: Trial, scores: dict[str, Any]) -> bool:
-    """Whether every form has a row of the trial, on as many records as it asks for."""
+    """Whether every form has a row of the trial, by the profile's present version, on as many records as asked for."""
     whole = max((row["n"] for row in scores["rows"] if row["profile"] == "paper"), default=0)
     count = whole if trial.records is None else min(trial.records, whole)
-    judged = {(row["form"], row["profile"], row["eps_uv"], row["n"]) for row in scores["rows"]}
-    return all((form, trial.profile, trial.eps, count) in judged for form in (TORCH, FP32, *FILE_FORMS))
+    judged = {(row["form"], version_of(row), row["eps_uv"], row["n"]) for row in scores["rows"]}
+    version = PROFILE_VERSIONS[trial.profile]
+    return all((form, version, trial.eps, count) in judged for form in (TORCH, FP32, *FILE_FORMS))
 
 
 def _standing(folder: Path) -> dict[str, Any] | None:

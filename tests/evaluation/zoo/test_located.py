@@ -10,8 +10,9 @@ import torch
 from small_zoo import ABOUT, write_index
 
 from edgeguard.ecg.dataset import Dataset
+from edgeguard.ecg.unseen import unseen_records
 from edgeguard.errors import InputError
-from edgeguard.evaluation.subject import open_subject, records_to_judge
+from edgeguard.evaluation.subject import open_subject, training_of
 from edgeguard.evaluation.zoo.located import located, named
 from edgeguard.evaluation.zoo.scores import Forms
 from edgeguard.models.run import load_run
@@ -61,10 +62,10 @@ def test_a_name_is_a_place_in_the_package(zoo: Path, name: str, place: str) -> N
 def test_a_shared_split_tells_a_network_its_records(zoo: Path, records: Dataset) -> None:
     """As its own does: what it was trained on, under whatever source, is not judged."""
     other = replace(records, source="elsewhere", fingerprint="0" * 64)
-    before = records_to_judge(open_subject(located("zoo:tiny")), other, part="auto")
+    before = unseen_records(other, training_of(open_subject(located("zoo:tiny"))), part="test")
     (zoo / "tiny" / "split.json").rename(zoo / "split.json")
-    after = records_to_judge(open_subject(located("zoo:tiny")), other, part="auto")
-    assert after[1] == before[1] and np.array_equal(after[0], before[0]) and len(after[0]) < len(records)
+    after = unseen_records(other, training_of(open_subject(located("zoo:tiny"))), part="test")
+    assert after.line == before.line and np.array_equal(after.index, before.index) and len(after.index) < len(records)
     assert (located("zoo:tiny-fp32").parent / "split.json").read_bytes() == (zoo / "split.json").read_bytes()
 
 

@@ -148,9 +148,24 @@ def test_every_rate_stands_in_the_table_of_its_profile_and_budget(card: str, sco
     assert [table[2:] for table in found] == [
         [cells(row) for row in scores["rows"][first : first + 4]] for first in (0, 4, 8)
     ]
-    titles = re.findall(r"^\*\*Profile `(\w+)`, ([\d.]+) uV \(.*\)\*\*, n = (\d+)$", card, re.MULTILINE)
-    assert titles == [("paper", "10", "768"), ("strict", "10", "384"), ("strict", "25", "384")]
+    titles = re.findall(r"^\*\*Profile `([\w/]+)`, ([\d.]+) uV \(.*\)\*\*, n = (\d+)$", card, re.MULTILINE)
+    assert titles == [("paper", "10", "768"), ("strict/1", "10", "384"), ("strict/1", "25", "384")]
     assert "On 768 test records, 6907 seen ones left out of training2017.zip." in card
+
+
+@pytest.mark.parametrize(("version", "marked"), [(None, True), ("strict/1", True), ("strict/2-draft", False)])
+def test_worst_cases_that_are_known_to_be_too_high_are_marked(
+    config: dict[str, Any], metrics: dict[str, Any], scores: dict[str, Any], version: str | None, marked: bool
+) -> None:
+    """Of the first version of the profile, beyond 25 uV."""
+    versioned = {} if version is None else {"profile_version": version}
+    for row in scores["rows"][8:]:
+        row |= {"eps_uv": 50.0, **versioned}
+    lines = model_card(RECIPE, config, metrics, scores, SIZES).splitlines()
+    (title,) = [line for line in lines if line.startswith("**Profile `strict") and " 50 uV " in line]
+    assert title.startswith(f"**Profile `{version or 'strict/1'}`, 50 uV")
+    assert title.endswith("lowers its figures by up to 14 points") is marked
+    assert sum("upper bounds" in line for line in lines) == marked
 
 
 def test_it_says_what_it_is_and_what_it_is_not(card: str) -> None:

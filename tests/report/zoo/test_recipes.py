@@ -104,7 +104,7 @@ EVERY_KIND = Recipe(
     "every",
     {
         "defense": "adt",
-        "arch": "some_module:make",
+        "arch": "edgeguard.models.edge:edge_s",
         "epochs": 7,
         "learning_rate": 0.000123456789,
         "eps": 30.0,

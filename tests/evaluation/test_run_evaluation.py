@@ -145,3 +145,27 @@ def test_what_falls_short_is_in_the_notes(make_run: MakeRun, dataset: Dataset) -
 def test_what_cannot_be_is_refused(make_run: MakeRun, options: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         evaluate_model(make_run().model, **options)
+
+
+@pytest.mark.parametrize("names", [("N", "A"), ("N", "A", "O"), ("N", "A", "O", "~", "X")])
+def test_the_full_profile_judges_any_number_of_classes(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
+    """Each class is reached by an attack of its own; DLR, which ranks three logits, is left out of two."""
+    monkeypatch.setattr("edgeguard.evaluation.portfolio._FULL_STEPS", 6)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv1d(1, 4, 15, stride=15), nn.Tanh(), nn.Flatten(), nn.Linear(16, len(names)))
+    ecg = np.rint(np.random.default_rng(0).normal(0, 2, (4, 60))).astype(np.float32)
+    labels = network(torch.from_numpy(ecg)[:, None]).argmax(1).numpy()
+    options: dict[str, Any] = dict(attacks=("clean", "pgd", "cw-smooth"), profile="full", checks=False)
+    found = evaluate_model(network, ecg=ecg, labels=labels, part="all", classes=names, window=60, **options)
+    assert found.profile_version == "full/1"
+    assert {attack.loss for attack in found.attacks} >= {"ce", "margin"}
+    assert ("dlr" in {attack.loss for attack in found.attacks}) is (len(names) > 2)
+    assert {attack.target for attack in found.attacks if attack.name == "cw-smooth"} == set(range(len(names)))
+    assert found.accuracy is not None and found.accuracy.value == 1 > found.worst_case.accuracy.value
+
+
+def test_dlr_on_two_classes_is_refused() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(60, 2))
+    ecg, labels = np.zeros((4, 60), np.float32), np.zeros(4, np.int64)
+    with pytest.raises(InputError, match="--loss dlr: needs 3 classes, the model has 2; take margin"):
+        evaluate_model(network, ecg=ecg, labels=labels, classes=("N", "A"), losses=("dlr",), window=60)

@@ -22,6 +22,7 @@ from edgeguard.runtime.session import OnnxModel
 
 SCHEMA = "edgeguard.golden/1"
 
+_PLAIN = string.ascii_letters + string.digits
 _C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t"}
 
 
@@ -153,7 +154,9 @@ def c_header(golden: Golden) -> str:
     rows, samples = golden.codes.shape
     kind = _C_TYPES[golden.codes.dtype.name]
     sections = [
-        _ABOUT.format(model=_comment_safe(golden.model), sha256=golden.sha256, rate=f"{golden.sampling_rate:g}"),
+        _ABOUT.format(
+            model=_comment_safe(golden.model), sha256=_comment_safe(golden.sha256), rate=f"{golden.sampling_rate:g}"
+        ),
         "#ifndef EDGEGUARD_GOLDEN_H\n#define EDGEGUARD_GOLDEN_H\n\n#include <stdint.h>\n",
         f"#define EDGEGUARD_GOLDEN_ROWS {rows}",
         f"#define EDGEGUARD_GOLDEN_SAMPLES {samples}",
@@ -200,10 +203,13 @@ def _c_float(value: float) -> str:
 
 def _c_string(text: str) -> str:
     """A C string literal; all but ASCII letters and digits as octal bytes, which no compiler reads otherwise."""
-    plain = string.ascii_letters + string.digits
-    return '"' + "".join(chr(b) if chr(b) in plain else f"\\{b:03o}" for b in text.encode()) + '"'
+    content = text.encode("utf-8", "replace")  # half a surrogate pair has no bytes
+    return '"' + "".join(chr(b) if chr(b) in _PLAIN else f"\\{b:03o}" for b in content) + '"'
 
 
 def _comment_safe(text: str) -> str:
-    """Text that neither ends a C comment nor a line."""
-    return "".join(c if c.isprintable() else "?" for c in text).replace("*/", "* /").replace("\\", "/")
+    """Text that means nothing inside a C comment: `_` for all but ASCII letters, digits and a few harmless marks.
+
+    What it leaves out ends a comment or opens one (`*`, `/`), begins a trigraph (`?`) or joins two lines (a backslash).
+    """
+    return "".join(c if c in _PLAIN + " ._-+,()" else "_" for c in text)

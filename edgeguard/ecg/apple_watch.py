@@ -16,18 +16,25 @@ never a separator. The rate is what the file says (511.562 is as common as 512),
 """
 
 import re
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
 import numpy as np
 
 from edgeguard.ecg.units import microvolts
 from edgeguard.errors import InputError
 
-_HERTZ = r"hz|hertz\w*|herc\w*|гц|герц\w*|ヘルツ|赫兹|赫茲|헤르츠|هرتز|הרץ"
-_DECIMAL = r"\d+(?:[.,٫]\d+)?"
-_KEY = r"\s*\"?[^\",;\t]+\"?\s*[,;\t]\s*"
-_RATE = re.compile(rf"{_KEY}\"?\s*({_DECIMAL})\s*(?:{_HERTZ})\.?\s*\"?[\s,;]*", re.IGNORECASE)
-_UNIT = re.compile(rf"{_KEY}\"?\s*([mu\N{{MICRO SIGN}}\N{{GREEK SMALL LETTER MU}}]?v)\s*\"?[\s,;]*", re.IGNORECASE)
-_SAMPLE = re.compile(rf"\s*\"?\s*([+-]?{_DECIMAL}(?:e[+-]?\d+)?)\s*\"?[\s,;]*", re.IGNORECASE)
+# No quantifier gives back what it took (`*+`, `++`, `?+`), so that a line takes time in proportion to its length. A tab
+# is both blank and separator; hence the cases: a key, a blank one, a blank one and a lone quote; then the separator.
+_HERTZ = r"hz|hertz\w*+|herc\w*+|гц|герц\w*+|ヘルツ|赫兹|赫茲|헤르츠|هرتز|הרץ"
+_DECIMAL = r"\d++(?:[.,٫]\d++)?+"
+_SEPARATOR = r"[^\S\t]*+(?:\t\s*+[,;]?+|[,;])\s*+"
+_KEY = rf"(?:\s*+\"?+[^\",;\t]++\"?+|\t*+[^\S\t]|\s*+(?<=[^\S\t])\"){_SEPARATOR}"
+_END = r"\s*+\"?+[\s,;]*+"
+_RATE = re.compile(rf"{_KEY}\"?+\s*+({_DECIMAL})\s*+(?:{_HERTZ})\.?+{_END}", re.IGNORECASE)
+_UNIT = re.compile(rf"{_KEY}\"?+\s*+([mu\N{{MICRO SIGN}}\N{{GREEK SMALL LETTER MU}}]?+v){_END}", re.IGNORECASE)
+_SAMPLE = re.compile(rf"\s*+\"?+\s*+([+-]?+{_DECIMAL}(?:e[+-]?+\d++)?+){_END}", re.IGNORECASE)
 _LONGEST_HEADER = 40
 """Lines."""
 
@@ -48,19 +55,21 @@ def decode(content: bytes) -> str:
         return content.decode("cp1252")
 
 
-def is_export(lines: list[str]) -> bool:
+def is_export(lines: Iterable[str]) -> bool:
     """Does a header of the Apple Watch begin these lines?"""
-    return any(_RATE.fullmatch(line) for line in lines[:_LONGEST_HEADER])
+    return any(_RATE.fullmatch(line) for line in islice(lines, _LONGEST_HEADER))
 
 
-def parse(where: str, lines: list[str]) -> tuple[np.ndarray, float]:
+def parse(where: str, lines: Iterable[str]) -> tuple[np.ndarray, float]:
     """(float32 [L] microvolts, sampling rate in hertz) of an export's lines.
 
     Raises InputError, naming `where` and the line, for a header without rate or unit, a rate that no watch has,
     a line that is no single number, digits in groups or two decimal marks (1.234,5), and no samples at all.
     """
-    rate_at, rate = _find(lines, _RATE)
-    unit_at, unit = _find(lines, _UNIT)
+    rest = iter(lines)
+    header = list(islice(rest, _LONGEST_HEADER))
+    rate_at, rate = _find(header, _RATE)
+    unit_at, unit = _find(header, _UNIT)
     if rate is None:
         raise InputError(f"{where}: no line states the sampling rate, as in `Sample Rate,512 hertz`; export it again")
     if unit is None:
@@ -69,8 +78,8 @@ def parse(where: str, lines: list[str]) -> tuple[np.ndarray, float]:
     if not _PLAUSIBLE[0] <= sampling_rate <= _PLAUSIBLE[1]:
         raise InputError(f"{where}: line {rate_at + 1}: {rate} Hz is no sampling rate of an ECG; mend the line")
     first = max(rate_at, unit_at) + 1
-    samples, marks = [], set()
-    for number, line in enumerate(lines[first:], first + 1):
+    samples, marks = array("d"), set()
+    for number, line in enumerate(chain(header[first:], rest), first + 1):
         text = line.replace("\N{MINUS SIGN}", "-")
         if not text.strip(' \t",;'):
             continue
@@ -86,9 +95,9 @@ def parse(where: str, lines: list[str]) -> tuple[np.ndarray, float]:
     return np.asarray(samples, np.float64).astype(np.float32) * np.float32(microvolts(where, unit)), sampling_rate
 
 
-def _find(lines: list[str], pattern: re.Pattern[str]) -> tuple[int, str | None]:
+def _find(header: Sequence[str], pattern: re.Pattern[str]) -> tuple[int, str | None]:
     """(index of the first line of the header that the pattern takes, what it found)."""
-    for index, line in enumerate(lines[:_LONGEST_HEADER]):
+    for index, line in enumerate(header):
         if match := pattern.fullmatch(line):
             return index, match[1]
     return -1, None

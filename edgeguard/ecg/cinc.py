@@ -14,15 +14,16 @@ import numpy as np
 
 from edgeguard.ecg.record import SAMPLING_RATE
 from edgeguard.ecg.tree import Tree, stems
+from edgeguard.ecg.wfdb_header import header_lines
 from edgeguard.errors import InputError
 
 _MAT_HEADER = struct.Struct("<5i4s")
 _HEADER = re.compile(
-    r"\S+[ \t]+(?P<signals>\d+)[ \t]+(?P<rate>\d+(?:\.\d*)?)\S*[ \t]+(?P<length>\d+)[^\n]*\n"
-    r"\S+[ \t]+(?P<storage>\S+)[ \t]+(?P<gain>\d+(?:\.\d*)?)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<unit>\S+))?"
-    r"(?:[ \t]+\d+[ \t]+(?P<zero>-?\d+))?"
+    r"\S++[ \t]++(?P<signals>\d++)[ \t]++(?P<rate>\d++(?:\.\d*+)?+)\S*+[ \t]++(?P<length>\d++)[^\n]*+\n"
+    r"\S++[ \t]++(?P<storage>\S++)[ \t]++(?P<gain>\d++(?:\.\d*+)?+)(?:\((?P<baseline>-?\d++)\))?+(?:/(?P<unit>\S++))?+"
+    r"(?:[ \t]++\d++[ \t]++(?P<zero>-?\d++))?+"
 )
-"""Record line and first signal line of header(5), without comments."""
+"""Record line and first signal line of header(5), without comments; no quantifier gives back what it took."""
 
 
 def read_signal(tree: Tree, stem: str) -> tuple[np.ndarray, float]:
@@ -47,8 +48,7 @@ def find_records(tree: Tree) -> dict[str, str]:
 def _header_length(tree: Tree, stem: str) -> int:
     """Samples that the header promises; InputError unless one int16 channel, 300 Hz, microvolts."""
     where = tree.where(f"{stem}.hea")
-    text = tree.read(f"{stem}.hea").decode("latin-1")
-    match = _HEADER.match("\n".join(line for line in text.splitlines() if not line.startswith("#")))
+    match = _HEADER.match("\n".join(header_lines(where, tree.read(f"{stem}.hea"))))
     if match is None:
         raise InputError(f"{where}: not a WFDB header of one signal; restore the file")
     if match["signals"] != "1":

@@ -13,6 +13,9 @@ A file with the header of an Apple Watch goes to `edgeguard.ecg.apple_watch`.
 
 import math
 import re
+from array import array
+from collections.abc import Iterator
+from itertools import chain, islice
 
 import numpy as np
 
@@ -25,6 +28,9 @@ from edgeguard.errors import InputError
 
 _COMMENT = re.compile(r"#\s*(sampling_rate|unit)\s*[:=]\s*(\S+)\s*")
 _COLUMN = re.compile(r"ecg(?:_(uv|mv|v))?", re.IGNORECASE)
+_LONGEST_LINE = 10_000
+"""Characters."""
+
 _LEAST_PEAK = 20.0
 """Microvolts: a recording that stays below is taken to be in another unit, unless it states its unit."""
 
@@ -37,29 +43,46 @@ def find_records(tree: Tree) -> dict[str, str]:
 def read_signal(tree: Tree, stem: str) -> tuple[np.ndarray, float]:
     """(float32 [L] microvolts, sampling rate in hertz) of one file.
 
-    Raises InputError for a line without a finite number, a missing `ecg` column, a sampling rate that is no
-    number, an unknown unit, and samples that look like millivolts in a file that states no unit.
+    Raises InputError for a line without a finite number or of more than 10,000 characters, a missing `ecg` column,
+    a sampling rate that is no number, an unknown unit, and samples that look like millivolts in a file that states
+    no unit.
     """
     where = tree.where(f"{stem}.csv")
     try:
-        lines = apple_watch.decode(tree.read(f"{stem}.csv")).splitlines()
+        text = apple_watch.decode(tree.read(f"{stem}.csv"))
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not a text file; a CSV record has one sample a line") from error
-    if apple_watch.is_export(lines):
-        return apple_watch.parse(where, lines)
-    stated = {match[1]: match[2] for match in map(_COMMENT.fullmatch, lines) if match}
-    rows = [
+    if apple_watch.is_export(_lines(where, text)):
+        return apple_watch.parse(where, _lines(where, text))
+    stated = {match[1]: match[2] for match in map(_COMMENT.fullmatch, _lines(where, text)) if match}
+    rows = (
         (number, [cell.strip() for cell in line.split(",")])
-        for number, line in enumerate(lines, 1)
+        for number, line in enumerate(_lines(where, text), 1)
         if line.strip() and not line.startswith("#")
-    ]
-    column, unit, has_names = _column(where, rows[0][1]) if rows else (0, None, False)
+    )
+    first = list(islice(rows, 1))
+    column, unit, has_names = _column(where, first[0][1]) if first else (0, None, False)
     unit = stated.get("unit", unit)
-    samples = [_number(where, number, cells, column) for number, cells in rows[has_names:]]
+    samples = array("d", (_number(where, *row, column) for row in chain(first[has_names:], rows)))
     ecg = np.asarray(samples, np.float32) * np.float32(microvolts(where, unit or "uV"))
     if unit is None and 0 < np.abs(ecg).max(initial=0) < _LEAST_PEAK:
         raise InputError(f"{where}: no sample reaches {_LEAST_PEAK:g} microvolts; state the unit, as in `# unit: mV`")
     return ecg, _rate(where, stated.get("sampling_rate", f"{SAMPLING_RATE}"))
+
+
+def _lines(where: str, text: str) -> Iterator[str]:
+    """The lines of `str.splitlines`, one at a time: a list of them takes twenty times the memory of the text.
+
+    Raises InputError for a longer line than a row of samples is.
+    """
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        for line in text[start:end].splitlines():
+            if len(line) > _LONGEST_LINE:
+                raise InputError(f"{where}: a line of {len(line)} characters; a CSV record has one sample a line")
+            yield line
+        start = end
 
 
 def _column(where: str, first: list[str]) -> tuple[int, str | None, bool]:

@@ -1,9 +1,12 @@
 """Reader of single-lead WFDB records of any storage format, through PhysioNet's `wfdb` package."""
 
+from pathlib import PurePosixPath
+
 import numpy as np
 
 from edgeguard.ecg.tree import Tree, stems
 from edgeguard.ecg.units import microvolts
+from edgeguard.ecg.wfdb_header import header_lines
 from edgeguard.errors import InputError
 
 
@@ -15,11 +18,13 @@ def find_records(tree: Tree) -> dict[str, str]:
 def read_signal(tree: Tree, stem: str) -> tuple[np.ndarray, float]:
     """(float32 [L] microvolts, sampling rate in hertz) of one record; samples marked invalid are NaN.
 
-    Raises InputError for a record in a zip, one that `wfdb` cannot read, several signals, an unknown unit.
+    Raises InputError for a record in a zip, one that `wfdb` cannot read, several signals, an unknown unit, segments
+    that are made of segments.
     """
     if tree.folder is None:
         raise InputError(f"{tree.path}: WFDB records other than .mat are not read from a zip; unpack it")
     where = tree.where(f"{stem}.hea")
+    _check_headers(tree, stem)
     import wfdb
 
     try:
@@ -30,3 +35,16 @@ def read_signal(tree: Tree, stem: str) -> tuple[np.ndarray, float]:
     if record.n_sig != 1:
         raise InputError(f"{where}: {record.n_sig} signals, 1 needed; keep one lead")
     return (record.p_signal[:, 0] * microvolts(where, record.units[0])).astype(np.float32), float(record.fs)
+
+
+def _check_headers(tree: Tree, stem: str) -> None:
+    """InputError for a header that `wfdb` would not get through in time: the record's own, or one of its segments'."""
+    for segment in _segments(tree, stem):
+        if segment != "~" and _segments(tree, str(PurePosixPath(stem).parent / segment)):
+            raise InputError(f"{tree.where(f'{stem}.hea')}: segment {segment} is made of segments; store it as one")
+
+
+def _segments(tree: Tree, stem: str) -> list[str]:
+    """Names of the segments that a record is made of, `~` for a gap; none for an ordinary record."""
+    lines = header_lines(tree.where(f"{stem}.hea"), tree.read(f"{stem}.hea"))
+    return [line.split()[0] for line in lines[1:]] if lines and "/" in lines[0].split()[0] else []

@@ -6,6 +6,7 @@ another, as Icentia11k does. Source: the WFDB applications guide, annotation(5),
 MIT-BIH arrhythmia and atrial fibrillation databases, https://archive.physionet.org/physiobank/annotations.shtml.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from edgeguard.ecg.mit_annotations import Annotations, parse_annotations
+from edgeguard.ecg.wfdb_header import header_lines
 from edgeguard.errors import InputError
 
 RHYTHM_CLASSES: Mapping[str, str] = MappingProxyType({"N": "N", "AFIB": "A", "NOISE": "~"})
@@ -77,36 +80,53 @@ def read_rhythms(
 
     Raises InputError for a file that cannot be read, has no rhythms, or has no sampling rate.
     """
-    import wfdb
-
     if not annotations.is_file():
         raise InputError(f"{annotations}: no such file; name a WFDB annotation file such as 04015.atr")
-    stem, annotator = str(annotations.with_suffix("")), annotations.suffix.removeprefix(".")
     try:
-        found = wfdb.rdann(stem, annotator)
-        header = wfdb.rdheader(stem) if Path(f"{stem}.hea").is_file() else None
-    except Exception as error:  # wfdb lets through whatever its parsers meet: ValueError, IndexError, its own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{annotations}: not a readable WFDB annotation file ({reason}); restore it") from error
-    rate = sampling_rate or found.fs or (header and header.fs)
-    if not rate:
-        raise InputError(f"{annotations}: no sampling rate, nor a header beside it; put {stem}.hea there")
+        found = parse_annotations(annotations.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{annotations}: not a readable WFDB annotation file ({error}); restore it") from error
+    header = _header(annotations.with_suffix(".hea"))
+    rate = sampling_rate or found.rate or (header and header.fs)
+    if not rate or not math.isfinite(rate):
+        raise InputError(
+            f"{annotations}: no sampling rate, nor a header beside it; put {annotations.with_suffix('.hea')} there"
+        )
     spans = _spans(found, rate, classes, end=_end(found, header))
     if not spans:
         raise InputError(f"{annotations}: no rhythm annotation such as (AFIB or (N; name the annotator that has them")
     return spans
 
 
-def _end(annotations: Any, header: Any) -> int:
+def _header(path: Path) -> Any:
+    """The `wfdb` package's record of a header; None where there is none."""
+    if not path.is_file():
+        return None
+    import wfdb
+
+    try:
+        header_lines(str(path), path.read_bytes())
+        header = wfdb.rdheader(str(path.with_suffix("")))
+        if (header.sig_len or 0) >= 2**63:
+            raise ValueError("more than 2^63 samples")
+        return header
+    except InputError:
+        raise
+    except Exception as error:  # wfdb lets through whatever its parsers meet: ValueError, IndexError, its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a readable WFDB header ({reason}); restore it") from error
+
+
+def _end(annotations: Annotations, header: Any) -> int:
     """The first sample after the record, or after its last annotation."""
     if header is not None and header.sig_len:
         return int(header.sig_len)
-    return int(annotations.sample[-1]) if len(annotations.sample) else 0
+    return annotations.samples[-1] if annotations.samples else 0
 
 
-def _spans(annotations: Any, rate: float, classes: Mapping[str, str], *, end: int) -> list[Span]:
-    notes = (note.rstrip("\0 ") for note in annotations.aux_note)
-    changes = [(int(s), note) for s, note in zip(annotations.sample, notes, strict=True) if note[:1] in ("(", ")")]
+def _spans(annotations: Annotations, rate: float, classes: Mapping[str, str], *, end: int) -> list[Span]:
+    notes = (note.rstrip("\0 ") for note in annotations.notes)
+    changes = [(s, note) for s, note in zip(annotations.samples, notes, strict=True) if note[:1] in ("(", ")")]
     return join_spans(
         Span(start / rate, stop / rate, classes.get(note[1:], _OTHER))
         for (start, note), (stop, _) in pairwise([*changes, (end, "")])

@@ -7,7 +7,6 @@ so a firmware needs no float before its first layer.
 import io
 import string
 import textwrap
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from edgeguard.errors import InputError
 from edgeguard.export.codes import input_codes
 from edgeguard.runtime.files import write_bytes
 from edgeguard.runtime.loading import load_onnx, read_signature
+from edgeguard.runtime.npz import read_npz, reading
 from edgeguard.runtime.session import OnnxModel
 
 SCHEMA = "edgeguard.golden/1"
@@ -128,25 +128,19 @@ def load_golden(path: Path) -> Golden:
 
     Raises InputError for another file, or a damaged one.
     """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if str(stored["schema"]) != SCHEMA:
-                raise ValueError(f"schema {stored['schema']}")
-            return Golden(
-                codes=stored["codes"],
-                scale_uv=float(stored["scale_uv"]),
-                zero_point=int(stored["zero_point"]),
-                logits=stored["logits"],
-                labels=stored["labels"],
-                classes=tuple(str(name) for name in stored["classes"]),
-                sampling_rate=float(stored["sampling_rate"]),
-                model=str(stored["model"]),
-                sha256=str(stored["sha256"]),
-            )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: no golden vectors ({error}); write them with edgeguard verify --golden DIR"
-        ) from error
+    with reading(path, "golden vectors of edgeguard verify --golden DIR"):
+        stored = read_npz(path, SCHEMA)
+        return Golden(
+            codes=stored["codes"],
+            scale_uv=float(stored["scale_uv"]),
+            zero_point=int(stored["zero_point"]),
+            logits=stored["logits"],
+            labels=stored["labels"],
+            classes=tuple(str(name) for name in stored["classes"]),
+            sampling_rate=float(stored["sampling_rate"]),
+            model=str(stored["model"]),
+            sha256=str(stored["sha256"]),
+        )
 
 
 def c_header(golden: Golden) -> str:

@@ -12,6 +12,8 @@ import numpy as np
 from edgeguard.runtime.npz import need, read_npz, reading, write_npz
 
 SCHEMA = "edgeguard.attack-state/1"
+_SLACK = 2**16
+"""Bytes for the headers of the arrays and the texts beside them."""
 
 
 @dataclass
@@ -50,7 +52,8 @@ def load_journal(path: Path, identity: str, *, like: Journal) -> Journal:
     if not path.exists():
         return like
     with reading(path, "state of this attack"):
-        stored = read_npz(path, SCHEMA)
+        # Answers not yet given are zeros, which pack to next to nothing.
+        stored = read_npz(path, SCHEMA, expected=like.labels.nbytes + like.known.nbytes + _SLACK)
         need(str(stored["identity"]) == identity, "it is of another attack; remove it or name another folder")
         need(stored["labels"].shape == like.labels.shape and stored["known"].shape == like.known.shape, "wrong shape")
         return Journal(stored["labels"].astype(np.int16), stored["known"].astype(np.int64))

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from edgeguard.ecg.record import SAMPLING_RATE
-from edgeguard.ecg.tree import Tree, stems
+from edgeguard.ecg.tree import TEXT_BYTES, Tree, stems
 from edgeguard.ecg.wfdb_header import header_lines
 from edgeguard.errors import InputError
 
@@ -40,7 +40,7 @@ def find_records(tree: Tree) -> dict[str, str]:
     files = stems(tree, ".hea", ".mat")
     for file in map(PurePosixPath, tree.names):
         if file.name == "RECORDS":
-            for line in tree.read(str(file)).decode("utf-8", "replace").split():
+            for line in tree.read(str(file), most=TEXT_BYTES).decode("utf-8", "replace").split():
                 files.setdefault(PurePosixPath(line).name, str(file.parent / line))
     return files
 
@@ -48,7 +48,7 @@ def find_records(tree: Tree) -> dict[str, str]:
 def _header_length(tree: Tree, stem: str) -> int:
     """Samples that the header promises; InputError unless one int16 channel, 300 Hz, microvolts."""
     where = tree.where(f"{stem}.hea")
-    match = _HEADER.match("\n".join(header_lines(where, tree.read(f"{stem}.hea"))))
+    match = _HEADER.match("\n".join(header_lines(where, tree.read(f"{stem}.hea", most=TEXT_BYTES))))
     if match is None:
         raise InputError(f"{where}: not a WFDB header of one signal; restore the file")
     if match["signals"] != "1":

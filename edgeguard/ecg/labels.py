@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from edgeguard.ecg.record import CLASSES
-from edgeguard.ecg.tree import Tree
+from edgeguard.ecg.tree import TEXT_BYTES, Tree
 from edgeguard.errors import InputError
 
 FILE_NAMES = ("REFERENCE-v3.csv", "REFERENCE.csv")
@@ -34,7 +34,7 @@ def find_labels(tree: Tree, given: Path | None = None) -> dict[str, str]:
         inside = [name for name in tree.names if PurePosixPath(name).name == file_name]
         if inside:
             nearest = min(inside, key=lambda name: (name.count("/"), name))
-            return parse_labels(tree.where(nearest), tree.read(nearest))
+            return parse_labels(tree.where(nearest), tree.read(nearest, most=TEXT_BYTES))
         if (tree.path.parent / file_name).is_file():
             return _read(tree.path.parent / file_name)
     return {}

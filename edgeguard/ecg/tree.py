@@ -1,6 +1,7 @@
 """The files of a folder or of a zip, read in place: nothing is ever unpacked."""
 
 import hashlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -9,10 +10,20 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from edgeguard.errors import InputError
+from edgeguard.runtime.archive import open_archive, read_entry
 from edgeguard.runtime.files import sha256_file
 
 RECORD_SUFFIXES = (".hea", ".mat", ".csv")
 """A path that ends so names one record: its tree holds the files of that record only."""
+
+SIGNAL_BYTES = 2**29
+"""Bound on a recording in a zip: ten days at 300 Hz in a .mat, four in a CSV."""
+
+TEXT_BYTES = 2**22
+"""Bound on a header, a list of records or a reference CSV in a zip; that of CinC-2017 has 77 kB."""
+
+_FREE = 2**26
+"""Bytes that any zip of records may unpack to, however small it is."""
 
 
 class Tree(Protocol):
@@ -31,8 +42,8 @@ class Tree(Protocol):
     def where(self, name: str) -> str:
         """What to call a file in messages."""
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one file; InputError when it is missing or cannot be read whole."""
+    def read(self, name: str, *, most: int = SIGNAL_BYTES) -> bytes:
+        """The bytes of one file; InputError when it is missing, or cannot be read whole, or has more in a zip."""
 
 
 class _Folder:
@@ -46,7 +57,7 @@ class _Folder:
     def where(self, name: str) -> str:
         return str(self._root / name)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, *, most: int = SIGNAL_BYTES) -> bytes:
         try:
             return (self._root / name).read_bytes()
         except FileNotFoundError as error:
@@ -65,9 +76,9 @@ class _Zip:
     def where(self, name: str) -> str:
         return f"{self.path}: {name}"
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, *, most: int = SIGNAL_BYTES) -> bytes:
         try:
-            return self._archive.read(name)
+            return read_entry(self._archive, name, most=most)
         except KeyError as error:
             raise _missing(self.where(name)) from error
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
@@ -78,14 +89,14 @@ class _Zip:
 def open_tree(path: Path) -> Iterator[Tree]:
     """The files of a folder, of a zip, or of the one record that a .hea, .mat or .csv file belongs to.
 
-    Raises InputError when `path` is none of these.
+    Raises InputError when `path` is none of these, or a zip that unpacks to more than `runtime.archive` allows.
     """
     if path.is_dir() or path.suffix in RECORD_SUFFIXES:
         yield _Folder(path)
         return
     try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+        archive = open_archive(path, free=_FREE)
+    except (zipfile.BadZipFile, OSError, RuntimeError, UnicodeError, struct.error) as error:
         raise InputError(f"{path}: not a whole zip archive ({error}); copy or download it again") from error
     with archive:
         yield _Zip(path, archive)

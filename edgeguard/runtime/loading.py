@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import external_data_helper, numpy_helper
 
 from edgeguard.errors import InputError
+from edgeguard.runtime.tensor_sizes import check_sizes
 
 _INPUT_DTYPES: dict[int, type[np.generic]] = {
     onnx.TensorProto.FLOAT: np.float32,
@@ -52,7 +53,8 @@ class Signature:
 def load_onnx(path: Path) -> onnx.ModelProto:
     """Load and check an ONNX file; its external data must lie in the file's own folder.
 
-    Raises InputError for a missing file, one that is not ONNX, a damaged one, or external data elsewhere.
+    Raises InputError for a missing file, one that is not ONNX, a damaged one, external data elsewhere, or tensors that
+    are larger than `tensor_sizes` allows.
     """
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'not found'}; name an .onnx file")
@@ -73,6 +75,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise InputError(f"{path}: not valid ONNX ({_one_line(error)}); export the model anew") from error
+    check_sizes(model, path)
     return model
 
 

@@ -16,8 +16,8 @@ from edgeguard.defenses.config import make_config
 from edgeguard.defenses.cost import forward_units
 from edgeguard.ecg.dataset import build
 from edgeguard.ecg.synthetic import generate
-from edgeguard.firmware_sim.result import peak_rss_bytes
 from edgeguard.models.registry import build as build_network
+from edgeguard.runtime.system import peak_rss_bytes
 
 ARCHITECTURES = ("edge-s", "edge-m")
 RECIPES = {

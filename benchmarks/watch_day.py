@@ -21,9 +21,9 @@ from edgeguard.export.streaming.compiler import compile_stream
 from edgeguard.firmware_sim.decisions import DecisionRules
 from edgeguard.firmware_sim.events import event_log
 from edgeguard.firmware_sim.faults import parse_fault
-from edgeguard.firmware_sim.result import peak_rss_bytes
 from edgeguard.firmware_sim.simulator import WatchOptions, simulate
 from edgeguard.runtime.streaming import open_stream
+from edgeguard.runtime.system import peak_rss_bytes
 
 ZOO = Path(__file__).parent.parent / "models" / "zoo"
 RATE, HOUR = 512.0, 3600.0
@@ -40,7 +40,7 @@ def main(window: Path, hours: int) -> None:
     def chunks() -> Iterator[np.ndarray]:
         for _ in range(hours):
             yield from np.array_split(hour, 360)
-            marks.append(peak_rss_bytes())
+            marks.append(peak_rss_bytes() or 0)
 
     faults = (parse_fault("lost-packets:share=0.0001"), parse_fault("motion:every=1800,for=10"))
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,6 @@
 """What a simulation found."""
 
-import resource
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,7 +47,7 @@ class SimulationResult:
         dropped_samples: samples lost by FIFO overflows.
         overflows: number of FIFO overflows.
         episodes: announced, in the order of their ends.
-        peak_rss_bytes: largest resident memory of the process so far.
+        peak_rss_bytes: largest resident memory of the process so far; None where it cannot be measured.
         state: what a later simulation of the same watch goes on from.
     """
 
@@ -63,7 +60,7 @@ class SimulationResult:
     wall_seconds: float
     dropped_samples: int
     overflows: int
-    peak_rss_bytes: int
+    peak_rss_bytes: int | None
     invalid: int = 0
     episodes: tuple[EpisodeEvent, ...] = ()
     state: State = field(default_factory=dict)
@@ -123,18 +120,3 @@ class SimulationResult:
                 for r in self.records
             ],
         }
-
-
-def peak_rss_bytes() -> int:
-    """Largest resident memory of this process so far.
-
-    Linux hands a child the `ru_maxrss` of the process that started it: there the process's own mark is read.
-    """
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -18,11 +18,12 @@ from edgeguard.firmware_sim.events import SCHEMA, Emit
 from edgeguard.firmware_sim.faults import BrownOut, Fault
 from edgeguard.firmware_sim.fifo import DEPTH, THRESHOLD, Fifo
 from edgeguard.firmware_sim.flag_log import FlagLog
-from edgeguard.firmware_sim.result import RecordResult, SimulationResult, peak_rss_bytes
+from edgeguard.firmware_sim.result import RecordResult, SimulationResult
 from edgeguard.firmware_sim.samples import Samples, State, nest, part
 from edgeguard.firmware_sim.scorers import StreamModel, WindowModel
 from edgeguard.firmware_sim.sensor import SensorChain
 from edgeguard.firmware_sim.signal import Signal
+from edgeguard.runtime.system import peak_rss_bytes
 
 _PIECE = 10.0
 """Seconds of signal that the sensor chain is given at a time."""

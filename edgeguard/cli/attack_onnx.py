@@ -1,6 +1,5 @@
 """edgeguard attack-onnx."""
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import click
 
 from edgeguard.cli.options import data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.runtime.system import processor_cores
 
 
 @click.command("attack-onnx")
@@ -69,7 +69,7 @@ from edgeguard.cli.output import emit, json_option, say
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    default=lambda: len(os.sched_getaffinity(0)),
+    default=processor_cores,
     show_default="processor cores",
     help="Threads that attack; results do not depend on it.",
 )

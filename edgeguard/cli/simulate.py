@@ -126,7 +126,7 @@ def _table(figures: dict[str, Any]) -> str:
         f"deadline   {figures['deadline_ms']:g} ms, missed {misses} times",
         f"processor  {100 * figures['processor_share']:.2g} % of one core at the signal's pace",
         f"FIFO       {figures['dropped_samples']} samples dropped in {figures['fifo_overflows']} overflows",
-        f"memory     {figures['peak_rss_bytes'] / 2**20:.0f} MiB at its peak, Python included",
+        f"memory     {_memory(figures['peak_rss_bytes'])}",
         *_episode_lines(figures["episodes"]),
         *(_score_line(score) for score in figures["episode_scores"]),
         f"events     {figures['events']}",
@@ -160,6 +160,10 @@ def _score_line(score: dict[str, Any]) -> str:
         f"[{alarms['low']:.1f}, {alarms['high']:.1f}] false alarms a day, median delay "
         f"{'none' if delay is None else f'{delay:.0f} s'}, {score['scored_s'] / 3600:.1f} h"
     )
+
+
+def _memory(peak: int | None) -> str:
+    return "not measured" if peak is None else f"{peak / 2**20:.0f} MiB at its peak, Python included"
 
 
 def _rate(rate: dict[str, Any]) -> str:

@@ -88,6 +88,12 @@ def test_one_object_for_machines(model: str, csv: str) -> None:
     assert json.loads(Path("runs/simulate/summary.json").read_text())["decisions"] == 8
 
 
+def test_memory_that_nobody_measures_is_null_and_said(model: str, csv: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeguard.firmware_sim.simulator.peak_rss_bytes", lambda: None)
+    assert json.loads(simulate(model, "--record", csv, "--json").stdout)["peak_rss_bytes"] is None
+    assert "memory     not measured" in simulate(model, "--record", csv).stdout.splitlines()
+
+
 def test_a_table_for_people(model: str, csv: str) -> None:
     done = simulate(model, "--record", csv, "--hop", "0.5", "--deadline-ms", "1e-9")
     assert done.exit_code == 0, done.output

@@ -1,7 +1,6 @@
-import numpy as np
 import pytest
 
-from edgeguard.firmware_sim.result import RecordResult, SimulationResult, peak_rss_bytes
+from edgeguard.firmware_sim.result import RecordResult, SimulationResult
 
 
 def result(*records: RecordResult, latencies: tuple[float, ...] = ()) -> SimulationResult:
@@ -28,8 +27,3 @@ def test_latency_figures() -> None:
     assert figures.deadline_misses == 0
     assert result(latencies=(0.1, 0.11, 0.2)).deadline_misses == 2
     assert result(latencies=(0.5, 1.5)).processor_share == pytest.approx(0.1)
-
-
-def test_the_peak_covers_what_is_held() -> None:
-    held = np.ones(2**23)
-    assert peak_rss_bytes() > held.nbytes

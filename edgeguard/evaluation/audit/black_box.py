@@ -1,6 +1,5 @@
 """What an attacker finds who hears labels alone, and whether it is more than the gradient finds."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from edgeguard.evaluation.audit.thresholds import Thresholds
 from edgeguard.evaluation.audit.white_box import Judgements
 from edgeguard.evaluation.intervals import rate
 from edgeguard.runtime.session import OnnxModel
+from edgeguard.runtime.system import processor_cores
 
 ATTACK = "smooth-geo"
 RADII_UV = (10.0, 50.0, 200.0, 1000.0)
@@ -66,7 +66,7 @@ def attack_by_labels(
         attack=make_attack(ATTACK),
         queries=queries,
         seed=seed,
-        workers=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+        workers=processor_cores(),
         state=out / "black-box-state.npz",
         progress=progress,
     )

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.errors import InputError
 from edgeguard.evaluation.reproduction.graph import Job, Plan
 from edgeguard.evaluation.reproduction.interrupts import held_back
+from edgeguard.runtime.system import KILL
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -168,4 +168,4 @@ def _kill(cluster: "SpecCluster") -> None:
         # One that is just being started again has no job, and dask waits for it to come up before it closes.
         if nanny.process is not None and nanny.process.status is Status.running:
             with suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
+                os.kill(nanny.pid, KILL)

@@ -12,9 +12,10 @@ def held_back() -> Iterator[None]:
     """Ctrl-C is heard when the block ends, not before.
 
     Processes that are spawned in the block, or ever after by threads started in it, do not hear it at all: they inherit
-    that it is blocked. Without effect outside the main thread, which alone hears Ctrl-C.
+    that it is blocked. Without effect outside the main thread, which alone hears Ctrl-C, and on Windows, which lacks
+    masks.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
     # Left to the first process that is spawned, starting it would unblock Ctrl-C in the spawning thread.

@@ -12,7 +12,7 @@ EdgeGuard with two workers on a session of one. All are charged for wall time, r
 
     python benchmarks/black_box.py [FILE.onnx]... [--data training2017.zip] [--samples 32] [--queries 2000]
 
-Without --data on synthetic records. `pip install edgeguard[rivals]` brings ART and foolbox; what is not installed is
+Without --data on synthetic records. `pip install '.[rivals]'` brings ART and foolbox; what is not installed is
 left out, and said.
 """
 
@@ -212,7 +212,7 @@ def measure_if_there(name: str, setting: Setting) -> Measured | None:
     try:
         done: Measured = alone(measure_rival, setting, name)
     except ModuleNotFoundError as error:
-        print(f"{name} is left out: no module {error.name!r}; pip install 'edgeguard[rivals]'")
+        print(f"{name} is left out: no module {error.name!r}; pip install '.[rivals]'")
         return None
     return done
 

@@ -1,4 +1,4 @@
-"""Ed25519 signatures (RFC 8032) over a certificate, by the package `cryptography`: the extra edgeguard[sign].
+"""Ed25519 signatures (RFC 8032) over a certificate, by the package `cryptography`: the extra `sign`.
 
 Keys are PEM files as OpenSSL writes them: `openssl genpkey -algorithm ed25519 -out key.pem` makes a private one,
 `openssl pkey -in key.pem -pubout -out pub.pem` its public half.
@@ -103,7 +103,7 @@ def _library() -> tuple[Any, Any]:
         from cryptography import exceptions
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
-        raise InputError("signatures need the package cryptography; pip install 'edgeguard[sign]'") from error
+        raise InputError("signatures need the package cryptography; pip install cryptography") from error
     return exceptions, ed25519
 
 

@@ -36,7 +36,7 @@ def connect(address: str | None, *, workers: int, gpus: int, todo: Plan) -> Iter
     try:
         from distributed.utils import silence_logging_cmgr
     except ImportError as error:
-        raise InputError("dask.distributed is not installed; pip install 'edgeguard[cluster]'") from error
+        raise InputError("dask.distributed is not installed; pip install distributed") from error
     with silence_logging_cmgr(_SILENT):
         if address is not None:
             with _scheduler(address) as client:

@@ -270,7 +270,7 @@ def test_where_no_scheduler_answers_one_line_says_so(
 
 def test_without_distributed_one_line_says_how_to_get_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed.utils", None)
-    with pytest.raises(InputError, match=r"^dask\.distributed is not installed; pip install 'edgeguard\[cluster\]'$"):
+    with pytest.raises(InputError, match=r"^dask\.distributed is not installed; pip install distributed$"):
         run_on_cluster([total(1)], store, progress=False)
 
 

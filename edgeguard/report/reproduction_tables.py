@@ -19,8 +19,6 @@ from edgeguard.evaluation.reproduction.scope import (
     STRICT_EPS,
 )
 
-UNKNOWN = "unknown"
-"""Stands for what the paper prints and is not known here."""
 _ATTACKS = {
     "pgd": f"PGD, eps {EPS:g} uV, {STEPS} steps of {ALPHA:g} uV, cross-entropy, one start at zero, last iterate",
     "sap": f"SAP, eps {EPS:g} uV, {STEPS} + {SMOOTH_STEPS} steps of {ALPHA:g} uV, kernels {KERNELS}, cross-entropy, "
@@ -182,8 +180,7 @@ def _header(kind: str) -> list[str]:
 
 def _cells(row: dict[str, Any], metric: str, kind: str) -> list[str]:
     paper = row["paper"]
-    drop = paper[kind][metric]
-    theirs = UNKNOWN if drop is None else f"{100 * drop:.2f}{' *' if metric in paper['odd_drops'] else ''}"
+    odd = " *" if metric in paper["odd_drops"] else ""
     return [
         row["defense"],
         *(_rate(row, part, metric) for part in _PARTS),
@@ -191,7 +188,7 @@ def _cells(row: dict[str, Any], metric: str, kind: str) -> list[str]:
         *(_percent(row[own][metric]) for own in ("drop_own", "drop_ref")),
         _number(paper["clean"][metric]),
         _number(paper["attacked"][metric]),
-        theirs,
+        f"{100 * paper[kind][metric]:.2f}{odd}",
     ]
 
 
@@ -204,9 +201,9 @@ def _against(test: dict[str, Any] | None) -> list[str]:
 def _order_lines(order: dict[str, Any], what: str, *, paper: str = "the paper's") -> list[str]:
     lines = [f"Order by {what}: {_chain(order['found'])}."]
     if order["kendall_tau"] is None:
-        return [*lines, f"{paper[0].upper()}{paper[1:]} is {UNKNOWN} here."]
+        return [*lines, f"{paper[0].upper()}{paper[1:]} has no two of these."]
     tau = order["kendall_tau"]
-    lines.append(f"{paper[0].upper()}{paper[1:]}, as far as known: {_chain(order['paper'])}.")
+    lines.append(f"{paper[0].upper()}{paper[1:]}: {_chain(order['paper'])}.")
     named = ", ".join(f"`{better}` ahead of `{other}`" for better, other in order["reversed_pairs"])
     against = f" ({named})" if named else ""
     lines.append(
@@ -253,8 +250,8 @@ def _percent(ranged: dict[str, Any]) -> str:
     return f"{100 * ranged['value']:.2f} [{100 * ranged['low']:.1f}, {100 * ranged['high']:.1f}]"
 
 
-def _number(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.4f}"
+def _number(value: float) -> str:
+    return f"{value:.4f}"
 
 
 def _decimal(value: float) -> str:

@@ -53,14 +53,16 @@ def test_table_5_stands_with_the_papers_beside_ours() -> None:
     assert "mean of the classes" not in as_markdown([accuracy])
 
 
-def test_what_is_not_known_is_said_to_be_unknown() -> None:
-    accuracy, f1 = attack_sheets(2, attack_table(panel(), TABLES[2]))
-    assert cells(f1, "adt")["paper: drop_own, %"] == "unknown" and f1.rows[1][-4:-2] == ["unknown", "unknown"]
-    assert cells(accuracy, "adt")["paper: drop_own, %"] == "0.67"
-    assert f1.after == [
-        "Order by F1: " + " > ".join(f"`{name}`" for name in reversed(DEFENSES)) + ".",
-        "The paper's is unknown here.",
-    ]
+def test_table_2_has_the_papers_order_by_f1_and_a_drop_below_zero() -> None:
+    _, f1 = attack_sheets(2, attack_table(panel(), TABLES[2]))
+    assert cells(f1, "adt")["paper: attacked"] == "0.7737" and cells(f1, "adt")["paper: drop_own, %"] == "-1.02"
+    assert f1.after[1] == ("The paper's: `adt` > `dist-adt` > `init-adt` > `at` > `nsr` > `jr` > `dd` > `none`.")
+
+
+def test_an_order_of_one_defence_is_none() -> None:
+    table = attack_table(panel(), TABLES[2])
+    table["order"]["f1"] |= {"kendall_tau": None}
+    assert attack_sheets(2, table)[1].after[1] == "The paper's has no two of these."
 
 
 def test_odd_drops_are_marked() -> None:

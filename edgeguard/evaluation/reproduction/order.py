@@ -13,12 +13,12 @@ def agreement(ours: Mapping[str, Scores], theirs: Mapping[str, float | None]) ->
     """The order found, best first, and pair by pair whether the paper has it too.
 
     A pair of defences is decided where the 95 % interval of their paired difference leaves out zero; no correction
-    for the number of pairs, so one in twenty may be decided by chance. Defences whose score in the paper is not known
-    have a place in the order and no part in the rest.
+    for the number of pairs, so one in twenty may be decided by chance. Defences that the paper's table lacks have a
+    place in the order and no part in the rest.
 
     Args:
         ours: defence -> scores from common resamples.
-        theirs: defence -> the paper's score, None where it is not known.
+        theirs: defence -> the paper's score, None where it has none.
 
     Returns:
         {"found", "paper": [[defence, score], ...], best first, "known": how many of the paper's, "pairs",

@@ -27,7 +27,7 @@ from edgeguard.report.rate_text import rate_text
     show_default=True,
     help="Synthetic records; a tenth is the test part.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), default=12, show_default=True, help="Of every training stage.")
+@click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True, help="Of every training stage.")
 @click.option(
     "--samples",
     type=click.IntRange(min=1),

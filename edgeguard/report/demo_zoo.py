@@ -4,10 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgeguard.ecg.dataset import Dataset
-from edgeguard.ecg.record import Record
 from edgeguard.ecg.split import stratified
 from edgeguard.evaluation.contender import open_contender
 from edgeguard.evaluation.evaluate import Evaluation, evaluate_contenders, summary
@@ -16,7 +12,9 @@ from edgeguard.evaluation.zoo.located import located
 from edgeguard.firmware_sim.events import event_log
 from edgeguard.firmware_sim.result import SimulationResult
 from edgeguard.firmware_sim.simulator import simulate
+from edgeguard.report.demo_network import PAPER_EPS_UV, DemoOptions, recordings
 from edgeguard.runtime.streaming import open_stream
+from edgeguard.runtime.telling import Say
 
 NETWORKS = ("none-edge-m", "adt-edge-m")
 RECORDS = 48
@@ -48,19 +46,14 @@ class ZooOutcome:
         }
 
 
-def zoo_outcome(
-    name: str, out: Path, dataset: Dataset, test: np.ndarray, stream: list[Record], *, eps: float, seed: int
-) -> ZooOutcome:
-    """Judge a network's int8 file on some test records, and play its stream.
-
-    Args:
-        test: records of the data set, of which up to RECORDS are taken.
-        stream: recordings to play.
-    """
+def zoo_outcome(say: Say, *, name: str, out: Path, options: DemoOptions) -> ZooOutcome:
+    """Judge a network's int8 file on RECORDS of the demo's test records, and play its stream."""
+    say(f"zoo:{name}: judged and streamed")
+    dataset, parts = options.data()
     int8 = located(f"zoo:{name}-int8")
-    index = stratified(dataset.labels, test, RECORDS, seed=seed)
-    attacks = portfolio(eps=eps)
-    (judged,) = evaluate_contenders([open_contender(int8, None, attacks)], dataset, index, attacks, seed=seed)
+    index = stratified(dataset.labels, parts.test, RECORDS, seed=options.seed)
+    attacks = portfolio(eps=PAPER_EPS_UV)
+    (judged,) = evaluate_contenders([open_contender(int8, None, attacks)], dataset, index, attacks, seed=options.seed)
     with event_log(out / f"events-zoo-{name}.jsonl") as log:
-        streamed = simulate(open_stream(located(f"zoo:{name}-int8-streaming")), stream, log)
+        streamed = simulate(open_stream(located(f"zoo:{name}-int8-streaming")), recordings(options.seed), log)
     return ZooOutcome(name, int8, judged, streamed)

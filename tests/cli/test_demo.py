@@ -1,16 +1,24 @@
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import click.testing
 import matplotlib.image
+import psutil
 import pytest
 
 from edgeguard.cli import main
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.ecg.split import split
 from edgeguard.evaluation.intervals import rate
-from edgeguard.report.demo import EPS_UV, PAPER_EPS_UV, comparison
+from edgeguard.report.demo import comparison
+from edgeguard.report.demo_network import EPS_UV, PAPER_EPS_UV
 from edgeguard.runtime.session import open_model
 
 SMALL = ["--records", "48", "--epochs", "1", "--samples", "3", "--queries", "30"]
@@ -27,8 +35,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(out: Path) -> dict[str, Any]:
-    """The report of a first, small demo."""
-    done = demo(out, "--json")
+    """The report of a first, small demo, none of which this process trains or judges itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("defenses.train.fit", "evaluation.evaluate.craft"):
+            patch.setattr(f"edgeguard.{name}", lambda *_, **__: pytest.fail("computed in the first process"))
+        done = demo(out, "--json")
     assert done.exit_code in (0, 1), done.output
     report: dict[str, Any] = json.loads(done.stdout)
     assert done.exit_code == (0 if report["verdict"] else 1)
@@ -42,7 +53,7 @@ def test_every_step_leaves_its_figures(first: dict[str, Any]) -> None:
         assert [row["name"] for row in network["torch"]] == ["clean", "pgd", "sap"]
         sap = [row for row in network["int8"] if row["name"] == "sap"]
         assert [row["eps_uv"] for row in sap] == list(EPS_UV)
-        assert [(row["steps"], row["smooth_steps"], row["situation"]) for row in sap] == [(20, 40, "II")] * 4
+        assert [(row["steps"], row["smooth_steps"], row["situation"]) for row in sap] == [(20, 40, "II")] * len(EPS_UV)
         assert {row["alpha_uv"] for row in sap if row["eps_uv"] == PAPER_EPS_UV} == {1.0}
         assert network["stream"]["decisions"] == 4 * 31
         assert network["black_box"]["samples"] == 3 and network["black_box"]["queries"] == 30
@@ -116,3 +127,52 @@ def test_the_verdict_needs_the_margin_and_the_intervals(
     found = comparison(rate(undefended, n), rate(defended, n))
     assert found["gain"] == pytest.approx((defended - undefended) / n)
     assert (found["intervals_apart"], found["verdict"]) == (apart, verdict)
+
+
+def begin(out: Path) -> subprocess.Popen[str]:
+    """A demo of many epochs in a process group of its own, once both networks have checkpoints of its own."""
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from edgeguard.cli import main"
+    arguments = ["demo", "--records", "48", "--epochs", "400", "--out", str(out)]
+    running = subprocess.Popen(
+        [sys.executable, "-c", f"{listen}; main({arguments})"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    began = time.time()
+    while running.poll() is None and len(fresh := [path for path in logs(out) if path.stat().st_mtime > began]) < 2:
+        time.sleep(0.02)
+    assert running.poll() is None and fresh, running.communicate()
+    return running
+
+
+def logs(out: Path) -> list[Path]:
+    """The newest checkpoint of each network's log."""
+    folders = (out / f"{name}-edge-s-fast-s0" / "checkpoint" for name in ("none", "at"))
+    return [max(found) for folder in folders if (found := list(folder.glob("epoch-*.json")))]
+
+
+def test_ctrl_c_is_one_line_and_a_killed_process_another_and_both_times_the_demo_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    running = begin(out)
+    os.killpg(running.pid, signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert err.splitlines()[-1] == f"interrupted; the same command goes on (in {out})"
+    assert "Traceback" not in err and err.count("interrupt") == 1
+    reached = [json.loads(path.read_text()) for path in logs(out)]
+
+    running = begin(out)
+    workers = [child for child in psutil.Process(running.pid).children() if "spawn_main" in "".join(child.cmdline())]
+    assert len(workers) == 2
+    workers[0].kill()
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert "Traceback" not in err and err.count("edgeguard: ") == 1
+    assert re.match(r"edgeguard: (adt|none): its process died by signal 9; ", err.splitlines()[-1])
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
+    # The seconds of an epoch in the log are those of its first time.
+    for before, path in zip(reached, logs(out), strict=True):
+        after = json.loads(path.read_text())
+        assert len(after) > len(before) and after[: len(before)] == before

@@ -30,7 +30,7 @@ from edgeguard.runtime.system import processor_cores
     type=click.Choice(["test", "all"]),
     default="test",
     show_default=True,
-    help="test: the part that the file's network was not trained on, where the file says which.",
+    help="test: records that the file's network was not trained or chosen on, as far as that is known.",
 )
 @click.option("--target", metavar="CLASS", help="Turn every record into this class [default: any wrong one].")
 @click.option(

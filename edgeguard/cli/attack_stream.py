@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     type=click.Choice(["test", "all"]),
     default="test",
     show_default=True,
-    help="test: the part that the file's network was not trained on, where the file says which.",
+    help="test: records that the file's network was not trained or chosen on, as far as that is known.",
 )
 @click.option("--records", type=int, default=8, show_default=True, help="At most so many, stratified.")
 @click.option("--seconds", type=float, default=60.0, show_default=True, help="Of each record; shorter ones are left.")

@@ -43,7 +43,7 @@ from edgeguard.cli.output import emit, json_option, say
     metavar="OTHER",
     type=click.Path(path_type=Path),
     help="Run or file to hold the model against: whatever crafts on either attacks both, and both are judged record "
-    "by record on what neither has seen in training.",
+    "by record on what neither has seen in training, as far as that is known.",
 )
 @click.option(
     "--margin",

@@ -91,8 +91,8 @@ def strict_sheet(table: dict[str, Any]) -> Sheet:
         f"Profile {PROFILE_VERSIONS['strict']}: worst case, situation II",
         [
             f"PGD and SAP, cross-entropy and margin, two starts, 40 steps that shrink from {2 * STRICT_EPS:g} uV on, "
-            f"eps {STRICT_EPS:g} uV, best iterate; a record counts as right only under all eight attacks. The paper has "
-            "no such table.",
+            f"eps {STRICT_EPS:g} uV, best iterate; a record counts as right only under all eight attacks. The paper "
+            "has no such table.",
             _records(table),
         ],
         ["defence", "clean", "worst case", "worst case, F1", "worst case, CinC F1", "less `none`, points", "Holm p"],

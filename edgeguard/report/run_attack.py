@@ -66,7 +66,7 @@ def attack_model(
     Args:
         model: the file; None: the newest one under `runs/`.
         data, labels: records, and their reference CSV; None: those of the run in the file's folder, or the default.
-        part: `test`: the part that the file's network was not trained on, where the file says which; or `all`.
+        part: `test`: records that the file's network was not trained or chosen on, as far as is known; or `all`.
         attack: `smooth-geo` (smallest smooth L2), `rays-sap` (smallest eps of a smooth perturbation), `boundary` (Lam
             et al. 2020) or `hopskipjump` (plain, for comparison).
         queries: labels asked a record.

@@ -233,5 +233,5 @@ def _windows(file: OnnxModel, data: str | None, labels: Path | None, *, rows: in
     from edgeguard.attacks.campaign import choose_records, load_windows
 
     dataset = load_windows(file, data, labels=labels, seed=seed)
-    index, origin = choose_records(file, dataset, part="all", samples=rows, seed=seed)
-    return dataset.batch(index)[0], origin
+    index, _ = choose_records(file, dataset, part="all", samples=rows, seed=seed)
+    return dataset.batch(index)[0], f"all {len(dataset)} records of {dataset.source}"

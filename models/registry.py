@@ -53,7 +53,7 @@ def check_registered(arch: str) -> None:
     if isinstance(arch, str) and ":" in arch:
         raise InputError(
             f"architecture {arch!r} is code from outside of EdgeGuard, and no file can make it run; if you trust it, "
-            "name it with --arch (in Python: edgeguard.register_architecture)"
+            "name it with --arch, a teacher's with --teacher-arch (in Python: edgeguard.register_architecture)"
         )
     raise _unknown(arch)
 

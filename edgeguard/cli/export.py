@@ -20,7 +20,7 @@ from edgeguard.cli.rungs import rung_lines
 @click.option("--unit", help="Of the input of FILE.onnx, where it does not say: uV, mV or V.")
 @click.option("--window", type=int, metavar="SAMPLES", help="Of FILE.onnx, where it does not say.")
 @click.option("--sampling-rate", type=float, metavar="HZ", help="Of FILE.onnx, where it does not say.")
-@known_arch_option
+@known_arch_option()
 @data_options
 @click.option(
     "--calibration",

@@ -53,22 +53,22 @@ def trained_arch_option(**attributes: Any) -> Callable[[F], F]:
     return click.option("--arch", callback=_register, help=text + attributes.pop("tail", "."), **attributes)
 
 
-def known_arch_option(function: F) -> F:
+def known_arch_option(flag: str = "--arch", *, whose: str = "a run") -> Callable[[F], F]:
     """--arch, of runs that name an architecture of the user's own."""
     return click.option(
-        "--arch",
+        flag,
         metavar="MODULE:FACTORY",
         multiple=True,
         expose_value=False,
         callback=_register,
-        help="Your own architecture that a run names; its code then runs. Without it no file can make code run.",
-    )(function)
+        help=f"Your own architecture that {whose} names; its code then runs. Without it no file can make code run.",
+    )
 
 
 def model_options(function: F) -> F:
     """The facts of a foreign file that its metadata lack, and the session's threads; taken by `open_file`."""
     for option in (
-        known_arch_option,
+        known_arch_option(),
         click.option("--classes", help="Of the model in the order of its logits, where its file does not say: N,A,O,~"),
         click.option("--unit", help="Of the model's input, where its file does not say: uV, mV or V."),
         click.option("--window", type=int, metavar="SAMPLES", help="Of the model, where its file does not say."),

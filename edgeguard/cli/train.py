@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import config_option, data_options, read_lines, trained_arch_option
+from edgeguard.cli.options import config_option, data_options, known_arch_option, read_lines, trained_arch_option
 from edgeguard.cli.output import emit, json_option, say
 
 _PAPER_UNITS = 5_200
@@ -43,6 +43,7 @@ _PAPER_UNITS = 5_200
     multiple=True,
     help="Finished run that gives the soft labels; several times: the mean of theirs is learnt.",
 )
+@known_arch_option("--teacher-arch", whose="a teacher")
 @click.option("--seed", type=int, help="Seed of weights, order and augmentation [default: 0].")
 @click.option("--batch", type=int, help="Clean records a step.")
 @click.option("--optimizer", help="adam or adamw.")

@@ -75,6 +75,17 @@ def test_what_is_typed_is_imported_and_nothing_else(
     assert not Path("ran").exists()
 
 
+def test_a_teachers_architecture_is_typed_too(edgeguard: Call, refused: Refused, downloaded: Path, waves: Path) -> None:
+    """Once it is known, the teacher is opened, and refused for the records that it was trained on."""
+    name = "teachers_of_test_strangers_code"
+    Path(f"{name}.py").write_text("from edgeguard.models.edge import edge_s as net\n")
+    config = Path("run") / CONFIG
+    config.write_text(config.read_text().replace(f"{EVIL}:net", f"{name}:net"))
+    train = commands(waves)["train by a teacher"]
+    assert f"'{name}:net'" in refused(edgeguard(*train))
+    assert "trained on other data or parts" in refused(edgeguard(*train, "--teacher-arch", f"{name}:net"))
+
+
 def test_a_recipe_of_a_zoo_runs_nothing(edgeguard: Call, refused: Refused, downloaded: Path, waves: Path) -> None:
     Path("zoo").mkdir()
     Path("zoo/recipes.toml").write_text(f'[none]\ndefense = "none"\narch = "{EVIL}:net"\npreset = "fast"\n')

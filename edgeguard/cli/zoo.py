@@ -90,5 +90,5 @@ def _table(models: list[dict[str, Any]]) -> str:
         lines.append(f"{model['name']:<{width}}{model['preset']:<8}{size:>10}  {scores}")
     after = ["", "zoo:NAME is the run, zoo:NAME-int8, zoo:NAME-int8-streaming and zoo:NAME-fp32 are its files"]
     if any(model.get("upper_bounds") for model in models):
-        after.append("at most: an upper bound; a stronger attack lowers what strict/1 found there by up to 14 points")
+        after.append("at most: an upper bound; a stronger attack lowers what strict/1 found there by up to 20 points")
     return "\n".join([*lines, *after])

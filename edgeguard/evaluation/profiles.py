@@ -6,7 +6,7 @@ from typing import Any
 PROFILE_VERSIONS = {"paper": "paper/1", "strict": "strict/2-draft", "full": "full/1"}
 """Profile -> what it is fixed to. Figures of different versions are not comparable and stand in different columns.
 
-`strict/1` walked with a constant step of 2.5 eps / 40, and overstated robustness at 50 and 100 microvolts by up to 14
+`strict/1` walked with a constant step of 2.5 eps / 40, and overstated robustness at 50 and 100 microvolts by up to 20
 points. `strict/2-draft` has the same attacks with steps that shrink; `strict/2` is to be a cascade of stronger ones.
 """
 _OVERSTATED_ABOVE_UV = 25.0

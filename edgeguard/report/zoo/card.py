@@ -147,7 +147,7 @@ _PROFILES = {
 }
 _UPPER_BOUND = (
     "These worst cases are upper bounds: at 50 and 100 uV the steps of `strict/1` are too coarse, and a stronger "
-    "attack lowers its figures by up to 14 points"
+    "attack lowers its figures by up to 20 points"
 )
 
 

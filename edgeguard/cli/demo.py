@@ -23,7 +23,7 @@ from edgeguard.report.rate_text import rate_text
 @click.option(
     "--records",
     type=click.IntRange(min=1),
-    default=2000,
+    default=2400,
     show_default=True,
     help="Synthetic records; a tenth is the test part.",
 )

@@ -52,7 +52,7 @@ class DemoOptions:
         seed: of weights, split and attack.
     """
 
-    records: int = 2000
+    records: int = 2400
     epochs: int = 10
     samples: int = 48
     queries: int = 1000

@@ -31,8 +31,8 @@ from edgeguard.export.golden import golden_paths, load_golden, make_golden, save
 from edgeguard.export.rung import Rung
 from edgeguard.runtime import loading
 from edgeguard.runtime.census import float_convolutions, fused_operators
-from edgeguard.runtime.files import sha256_file
 from edgeguard.runtime.host_form import host_form
+from edgeguard.runtime.run_files import holds_parent
 from edgeguard.runtime.saturation import pair_bounds
 from edgeguard.runtime.session import OnnxModel, load_session, open_model
 
@@ -316,12 +316,10 @@ def _in_numpy(twin: Twin) -> Callable[[np.ndarray], np.ndarray]:
 
 def _parent_run(file: OnnxModel) -> "Run | None":
     """The run in the file's folder whose weights the file was exported from."""
-    from edgeguard.models.run import WEIGHTS, is_run, load_run
+    from edgeguard.models.run import is_run, load_run
 
-    weights = file.path.parent / WEIGHTS
-    if not is_run(file.path.parent) or not weights.is_file():
-        return None
-    return load_run(file.path.parent) if sha256_file(weights) == file.metadata.parent_sha256 else None
+    folder = file.path.parent
+    return load_run(folder) if is_run(folder) and holds_parent(folder, file.metadata.parent_sha256) else None
 
 
 def _open_like(file: OnnxModel, path: Path, *, host_form: bool = True) -> OnnxModel:

@@ -111,15 +111,16 @@ def build_twin(source: OnnxModel | ModelProto | Path | str, *, gradient: str = "
     """
     where = Path("model in memory")
     unit = "uV"
-    if isinstance(source, ModelProto):
-        model = source
-        signature = read_signature(model, where)
-        fixed_batch = None if signature.batch == 1 else signature.batch
+    opened = source if isinstance(source, ModelProto | OnnxModel) else open_model(source)
+    if isinstance(opened, ModelProto):
+        model = opened
     else:
-        opened = source if isinstance(source, OnnxModel) else open_model(source)
-        where, unit, fixed_batch = opened.path, opened.metadata.unit or unit, opened.fixed_batch
+        where, unit = opened.path, opened.metadata.unit or unit
         model = load_onnx(where)
-        signature = read_signature(model, where)
+    signature = read_signature(model, where)
+    # Of a model in memory nobody has tried whether a batch of one can be left open.
+    in_memory = None if signature.batch == 1 else signature.batch
+    fixed_batch = opened.fixed_batch if isinstance(opened, OnnxModel) else in_memory
     estimator = Gradient(check_estimator(gradient))
     try:
         opens = fixed_batch is None and signature.batch is not None

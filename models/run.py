@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from edgeguard.errors import InputError
-from edgeguard.models.registry import build, check_registered
+from edgeguard.models.registry import build
 from edgeguard.runtime.files import read_json, sha256_file, write_bytes
 from edgeguard.runtime.run_files import CONFIG, METRICS, SPLIT, WEIGHTS
 from edgeguard.runtime.zoo import own_or_shared
@@ -61,10 +61,9 @@ def load_run(path: Path) -> Run:
     except (KeyError, TypeError) as error:
         raise InputError(f"{path / CONFIG}: field {error} is missing; restore the file or train anew") from error
     try:
-        check_registered(arch)
+        model = build(arch, classes=len(classes), window=window)
     except InputError as error:
         raise InputError(f"{path / CONFIG}: {error}") from error
-    model = build(arch, classes=len(classes), window=window)
     tensors = load_tensors(path / WEIGHTS)
     try:
         model.load_state_dict(tensors)

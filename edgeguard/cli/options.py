@@ -32,7 +32,7 @@ def data_options(function: F) -> F:
     )(function)
 
 
-def _register(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+def register_typed(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     """Import the architectures typed on the command line; what a config file names must be built in, or typed too."""
     if not value:
         return value
@@ -47,12 +47,6 @@ def _register(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return value
 
 
-def trained_arch_option(**attributes: Any) -> Callable[[F], F]:
-    """--arch, of what is trained."""
-    text = "edge-s, edge-m, cnn13, or MODULE:FACTORY, whose code then runs"
-    return click.option("--arch", callback=_register, help=text + attributes.pop("tail", "."), **attributes)
-
-
 def known_arch_option(flag: str = "--arch", *, whose: str = "a run") -> Callable[[F], F]:
     """--arch, of runs that name an architecture of the user's own."""
     return click.option(
@@ -60,7 +54,7 @@ def known_arch_option(flag: str = "--arch", *, whose: str = "a run") -> Callable
         metavar="MODULE:FACTORY",
         multiple=True,
         expose_value=False,
-        callback=_register,
+        callback=register_typed,
         help=f"Your own architecture that {whose} names; its code then runs. Without it no file can make code run.",
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, listed, read_lines, trained_arch_option
+from edgeguard.cli.options import data_options, listed, read_lines, register_typed
 from edgeguard.cli.output import emit, json_option, say
 
 _SWEPT = 384
@@ -22,7 +22,13 @@ _SWEPT = 384
     show_default=True,
     help="Rows; none is always needed.",
 )
-@trained_arch_option(default="edge-m", show_default=True)
+@click.option(
+    "--arch",
+    default="edge-m",
+    show_default=True,
+    callback=register_typed,
+    help="edge-s, edge-m, cnn13, or MODULE:FACTORY, whose code then runs.",
+)
 @click.option("--preset", default="fast", show_default=True, help="Of the networks: fast, full, lite or paper.")
 @click.option("--epochs", type=int, help="Epochs of every stage [default: the preset's].")
 @click.option("--seeds", type=int, default=1, show_default=True, help="Networks of each defence: seeds 0, 1, ...")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import config_option, data_options, known_arch_option, read_lines, trained_arch_option
+from edgeguard.cli.options import config_option, data_options, known_arch_option, read_lines, register_typed
 from edgeguard.cli.output import emit, json_option, say
 
 _PAPER_UNITS = 5_200
@@ -19,7 +19,11 @@ _PAPER_UNITS = 5_200
     "--defense",
     help="none, jr, nsr, dd, at, init-adt, dist-adt, adt, at-long, at-smooth or trades [default: adt].",
 )
-@trained_arch_option(tail=" [default: edge-m].")
+@click.option(
+    "--arch",
+    callback=register_typed,
+    help="edge-s, edge-m, cnn13, or MODULE:FACTORY, whose code then runs [default: edge-m].",
+)
 @click.option("--preset", help="fast (a laptop's processor), full (the zoo's), lite or paper [default: fast].")
 @data_options
 @click.option(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.runtime.files import read_json
+from edgeguard.runtime.run_files import CONFIG
 
 Named = tuple[str | None, Path | None]
 """(data source, reference CSV), as `edgeguard.ecg.sources.load_dataset` takes them."""
@@ -11,7 +12,7 @@ Named = tuple[str | None, Path | None]
 
 def file_data(file: Path, data: str | None, labels: Path | None) -> Named:
     """As given, or where no data are named those of the run in the file's folder."""
-    config = file.parent / "config.json"
+    config = file.parent / CONFIG
     run = read_json(config) if data is None and config.is_file() else None
     return trained_on(run.get("options", {}) if isinstance(run, dict) else {}, data, labels)
 

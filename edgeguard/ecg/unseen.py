@@ -9,8 +9,8 @@ import numpy as np
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import split_from
 from edgeguard.errors import InputError
-from edgeguard.runtime.files import read_json, sha256_file
-from edgeguard.runtime.run_files import SPLIT, WEIGHTS
+from edgeguard.runtime.files import read_json
+from edgeguard.runtime.run_files import SPLIT, holds_parent
 from edgeguard.runtime.session import OnnxModel
 from edgeguard.runtime.zoo import own_or_shared
 
@@ -53,9 +53,7 @@ class UnseenRecords:
 def file_training(model: OnnxModel) -> Training:
     """What is known of the records that a file's network was trained on: by its metadata, and its run beside it."""
     about, folder = model.metadata, model.path.parent
-    weights = folder / WEIGHTS
-    has_run = about.parent_sha256 is not None and weights.is_file() and sha256_file(weights) == about.parent_sha256
-    return Training(about.data, about.split, names_seen(folder) if has_run else None)
+    return Training(about.data, about.split, names_seen(folder) if holds_parent(folder, about.parent_sha256) else None)
 
 
 def names_seen(run: Path) -> frozenset[str] | None:

@@ -15,8 +15,8 @@ from torch import nn
 from edgeguard.ecg.record import CLASSES, WINDOW
 from edgeguard.ecg.unseen import Training, names_seen
 from edgeguard.errors import InputError
-from edgeguard.models.run import WEIGHTS, Run, is_run, load_run
-from edgeguard.runtime.files import sha256_file
+from edgeguard.models.run import Run, is_run, load_run
+from edgeguard.runtime.run_files import holds_parent
 from edgeguard.runtime.session import OnnxModel, open_model
 
 
@@ -149,10 +149,8 @@ def network_subject(network: nn.Module, *, classes: Sequence[str] = CLASSES, win
 
 def parent_run(file: Path, weights_sha256: str | None) -> Run | None:
     """The run in the file's folder whose weights the file was exported from."""
-    weights = file.parent / WEIGHTS
-    if weights_sha256 and is_run(file.parent) and weights.is_file() and sha256_file(weights) == weights_sha256:
-        return load_run(file.parent)
-    return None
+    folder = file.parent
+    return load_run(folder) if is_run(folder) and holds_parent(folder, weights_sha256) else None
 
 
 def training_of(subject: Subject) -> Training:

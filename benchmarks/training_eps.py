@@ -9,11 +9,11 @@ RUN the zoo's at-edge-m-fast and at-edge-m, trained at 20 and 30 uV.
 
 import argparse
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from helpers.real_records import parse_with_records
 
 from edgeguard.evaluation.run_evaluation import evaluate_model
 from edgeguard.evaluation.zoo.located import located
@@ -25,12 +25,8 @@ BUDGETS_UV = (10.0, 25.0, 50.0, 100.0)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", default=["zoo:at-edge-m-fast", "zoo:at-edge-m"])
-    parser.add_argument("--data", default=os.environ.get("EDGEGUARD_CINC2017"))
     parser.add_argument("--records", type=int, default=96)
-    options = parser.parse_args()
-    if options.data is None:
-        print("no records of CinC 2017 (--data or EDGEGUARD_CINC2017); nothing measured")
-        return
+    options = parse_with_records(parser)
     torch.set_num_threads(1)
     print(f"{'run':<24}{'trained at, uV':<16}{'clean':<24}" + "".join(f"{f'{eps:g} uV':<24}" for eps in BUDGETS_UV))
     for run in map(located, options.runs):

@@ -8,11 +8,11 @@ touched. Log loss moves less by chance than accuracy. Without RUN the zoo's none
 """
 
 import argparse
-import os
 from functools import partial
 
 import numpy as np
 import torch
+from helpers.real_records import parse_with_records
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,14 +49,10 @@ def main() -> None:
     """Print one line a run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", default=["zoo:none-edge-m", "zoo:at-edge-m"])
-    parser.add_argument("--data", default=os.environ.get("EDGEGUARD_CINC2017"))
     parser.add_argument("--eps", type=float, nargs="*", default=[50.0], help="larger perturbations, by PGD")
     parser.add_argument("--smooth", action="store_true", help="by smoothed steps too")
     parser.add_argument("--clean", action="store_true", help="clean records alone")
-    options = parser.parse_args()
-    if options.data is None:
-        print("no records of CinC 2017 (--data or EDGEGUARD_CINC2017); nothing measured")
-        return
+    options = parse_with_records(parser)
     dataset = load_dataset(options.data)
     attacks = [("clean", 0.0)]
     if not options.clean:

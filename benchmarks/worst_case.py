@@ -8,17 +8,12 @@ cross-entropy and targeted DLR, plain and after SAP's smoothing. One line a netw
 """
 
 import argparse
-import os
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-
-from apgd import fooled_by_apgd, is_fooled
+from helpers.apgd import fooled_by_apgd, is_fooled
+from helpers.real_records import parse_with_records
 
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.sources import load_dataset
@@ -37,14 +32,10 @@ BATCH = 32
 
 def main() -> None:
     """Print a line a network, budget and space."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", nargs="*", default=PAIRS)
-    parser.add_argument("--data", default=os.environ.get("EDGEGUARD_CINC2017"))
     parser.add_argument("--records", type=int, default=64)
-    asked = parser.parse_args()
-    if asked.data is None:
-        print("no records of CinC 2017 (--data or EDGEGUARD_CINC2017); nothing measured")
-        return
+    asked = parse_with_records(parser)
     torch.set_num_threads(1)
     dataset = load_dataset(asked.data)
     version = PROFILE_VERSIONS["strict"]

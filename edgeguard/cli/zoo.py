@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.evaluation.profiles import UPPER_BOUND
 from edgeguard.report.rate_text import rate_text
 
 
@@ -90,5 +91,5 @@ def _table(models: list[dict[str, Any]]) -> str:
         lines.append(f"{model['name']:<{width}}{model['preset']:<8}{size:>10}  {scores}")
     after = ["", "zoo:NAME is the run, zoo:NAME-int8, zoo:NAME-int8-streaming and zoo:NAME-fp32 are its files"]
     if any(model.get("upper_bounds") for model in models):
-        after.append("at most: an upper bound; a stronger attack lowers what strict/1 found there by up to 20 points")
+        after.append(f"at most: such {UPPER_BOUND}")
     return "\n".join([*lines, *after])

@@ -9,6 +9,10 @@ PROFILE_VERSIONS = {"paper": "paper/1", "strict": "strict/2-draft", "full": "ful
 `strict/1` walked with a constant step of 2.5 eps / 40, and overstated robustness at 50 and 100 microvolts by up to 20
 points. `strict/2-draft` has the same attacks with steps that shrink; `strict/2` is to be a cascade of stronger ones.
 """
+UPPER_BOUND = (
+    "worst cases are upper bounds: at 50 and 100 uV the steps of `strict/1` are too coarse, and a stronger attack "
+    "lowers its figures by up to 20 points"
+)
 _OVERSTATED_ABOVE_UV = 25.0
 """Largest budget at which an independent attack (APGD, Croce & Hein 2020) found strict/1 honest, within 2 points."""
 

@@ -2,9 +2,9 @@
 
 Processors without VNNI multiply uint8 activations by int8 weights with VPMADDUBSW: two adjacent products are added
 in int16, and what exceeds it is cut off without a sign of it (Intel 64 and IA-32 Architectures Software Developer's
-Manual, volume 2, PMADDUBSW). Which products are adjacent
-depends on how a kernel packs its weights, so the bound takes the two worst weights of each output channel: a file that
-it clears cannot overflow under any packing, for any input. 7-bit weights always pass: 2 * 255 * 64 = 32,640.
+Manual, volume 2, PMADDUBSW). Which products are adjacent depends on how a kernel packs its weights, so the bound takes
+the two worst weights of each output channel: a file that it clears cannot overflow under any packing, for any input.
+7-bit weights always pass: 2 * 255 * 64 = 32,640.
 """
 
 from collections.abc import Mapping
@@ -78,7 +78,11 @@ def pair_bounds(model: ModelProto) -> list[PairBound]:
     Layers with uint8 weights are left out, and those with int8 activations: VPMADDUBSW takes neither, and ONNX Runtime
     adds their products in 32 bits. Weights that are computed while the model runs count as the worst that there are.
     """
-    graph = optimized_model(model).graph
+    return graph_bounds(optimized_model(model).graph)
+
+
+def graph_bounds(graph: GraphProto) -> list[PairBound]:
+    """The same of a graph that ONNX Runtime has made."""
     known = constants(graph)
     return [_bound(node, known) for node in saturating_layers(graph)]
 

@@ -276,12 +276,9 @@ def load_session(path: Path, model: onnx.ModelProto, threads: int = 1) -> onnxru
     try:
         if lacks_vnni() and may_saturate(model):
             model = unsigned_weights(model)
-            if may_saturate(model):
-                raise InputError(
-                    f"{path}: its 8-bit sums may overflow on this processor, which lacks VNNI, as it computes weights; "
-                    "store them in the file, or use a processor with VNNI"
-                )
         return create_session(model.SerializeToString(), session_options(threads=threads))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except RUNTIME_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: ONNX Runtime cannot load it ({reason}); export the model anew") from error

@@ -9,9 +9,10 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from edgeguard.errors import InputError
 from edgeguard.runtime.census import optimized_model
 from edgeguard.runtime.loading import constants
-from edgeguard.runtime.saturation import OPERANDS, saturating_layers
+from edgeguard.runtime.saturation import OPERANDS, graph_bounds, saturating_layers
 
 _SHIFT = 128
 
@@ -19,9 +20,8 @@ _SHIFT = 128
 def unsigned_weights(model: ModelProto) -> ModelProto:
     """The graph that ONNX Runtime makes of a model, with stored int8 weights that meet uint8 activations as uint8.
 
-    Weights that are computed while the model runs stay as they are.
-
-    Raises one of RUNTIME_ERRORS for a model that ONNX Runtime cannot load.
+    Raises InputError where weights that are computed while the model runs may still overflow, and one of RUNTIME_ERRORS
+    for a model that ONNX Runtime cannot load.
     """
     form = optimized_model(model, level=onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
     known = constants(form.graph)
@@ -31,6 +31,11 @@ def unsigned_weights(model: ModelProto) -> ModelProto:
             node.input.extend([""] * (zero + 1 - len(node.input)))
             _raise(form, node, weights, known[node.input[weights]], f"{number}_weights")
             _raise(form, node, zero, known.get(node.input[zero]), f"{number}_zero_point")
+    if not all(bound.fits for bound in graph_bounds(form.graph)):
+        raise InputError(
+            "its 8-bit sums may overflow on this processor, which lacks VNNI, as it computes weights; "
+            "store them in the file, or use a processor with VNNI"
+        )
     return form
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edgeguard.evaluation.profiles import is_upper_bound, version_of
+from edgeguard.evaluation.profiles import UPPER_BOUND, is_upper_bound, version_of
 from edgeguard.intended_use import INTENDED_USE, NOT_A_MEDICAL_DEVICE
 from edgeguard.report.rate_text import rate_text
 from edgeguard.report.zoo.recipes import Recipe
@@ -113,7 +113,7 @@ def _score_tables(rows: Iterable[Mapping[str, Any]]) -> str:
         groups.setdefault((version_of(row), row["eps_uv"]), []).append(row)
     return "\n\n".join(
         f"**{_PROFILES[version].format(eps=f'{eps:g}')}**, n = {members[0]['n']}"
-        + (f". {_UPPER_BOUND}" if is_upper_bound(version, eps) else "")
+        + (f". These {UPPER_BOUND}" if is_upper_bound(version, eps) else "")
         + "\n\n"
         + _table(
             ("form", "clean", "clean F1", "PGD", "SAP", "worst case", "worst-case F1", "AF right"),
@@ -145,10 +145,6 @@ _PROFILES = {
     "strict/1": _STRICT.format(version="strict/1", steps="steps of one size"),
     "strict/2-draft": _STRICT.format(version="strict/2-draft", steps="steps that shrink"),
 }
-_UPPER_BOUND = (
-    "These worst cases are upper bounds: at 50 and 100 uV the steps of `strict/1` are too coarse, and a stronger "
-    "attack lowers its figures by up to 20 points"
-)
 
 
 def _differences(differences: Iterable[Mapping[str, Any]]) -> str:

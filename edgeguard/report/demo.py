@@ -4,8 +4,9 @@ Beside them the zoo's, trained on real records, on the same watch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from edgeguard.evaluation.evaluate import Evaluation, summary
 from edgeguard.report.demo_network import (
+    EPS_UV,
     PAPER_EPS_UV,
     DemoOptions,
     Deployed,
@@ -65,7 +67,7 @@ def run_demo(out: Path, options: DemoOptions, *, device: torch.device, say: Say)
     say(f"records: {len(dataset)} synthetic, {len(parts.train)} to train on, {len(parts.test)} to test on")
     done = run_jobs(_jobs(out, options, device), say=say)
     outcomes = {
-        name: Outcome(done[name], done[f"{name} torch"], done[f"{name} int8"], done[f"{name} black box"])
+        name: Outcome(done[name], done[f"{name} torch"], _joined(name, done), done[f"{name} black box"])
         for name in DEFENSES
     }
     figures = {name: out / f"{name}.png" for name in ("attack", "robustness", "query_curve")}
@@ -83,12 +85,24 @@ def _jobs(out: Path, options: DemoOptions, device: torch.device) -> dict[str, Jo
     longest = DEFENSES[::-1]
     given: dict[str, Any] = {"options": options}
     jobs = {name: Job(partial(make, defense=name, out=out, device=device, **given)) for name in longest}
-    jobs |= {f"{name} int8": Job(partial(judge_file, **given), (name,)) for name in longest}
+    for name, eps in product(longest, EPS_UV):
+        jobs[_at(name, eps)] = Job(partial(judge_file, eps=eps, **given), (name,))
     jobs |= {name: Job(partial(zoo_outcome, name=name, out=out, **given)) for name in NETWORKS}
     jobs |= {f"{name} torch": Job(partial(judge_run, **given), (name,)) for name in longest}
     jobs |= {f"{name} black box": Job(partial(deploy, out=out, **given), (name,)) for name in longest}
     first = DEFENSES[0]
-    return {**jobs, "example": Job(partial(example, **given), (first, f"{first} int8"))}
+    return {**jobs, "example": Job(partial(example, **given), (first, _at(first, PAPER_EPS_UV)))}
+
+
+def _at(name: str, eps: float) -> str:
+    """The job that judges a defence's file at a radius."""
+    return f"{name} int8 {eps:g} uV"
+
+
+def _joined(name: str, done: Mapping[str, Any]) -> Evaluation:
+    """A defence's file at all radii."""
+    parts: list[Evaluation] = [done[_at(name, eps)] for eps in EPS_UV]
+    return replace(parts[0], judged=[entry for part in parts for entry in part.judged])
 
 
 def _robustness(outcome: Outcome) -> dict[float, dict[str, Any]]:

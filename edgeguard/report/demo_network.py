@@ -33,7 +33,7 @@ from edgeguard.runtime.session import open_model
 from edgeguard.runtime.telling import Say
 
 ARCH = "edge-s"
-EPS_UV = (10.0, 20.0, 40.0)
+EPS_UV = (10.0, 40.0)
 """Radii of the curve; the comparison is at PAPER_EPS_UV."""
 PAPER_EPS_UV = 10.0
 _STEPS, _SMOOTH_STEPS = 20, 40
@@ -120,9 +120,9 @@ def judge_run(say: Say, made: Made, *, options: DemoOptions) -> Evaluation:
     return _judged(made.run, _sap((PAPER_EPS_UV,)), options)
 
 
-def judge_file(say: Say, made: Made, *, options: DemoOptions) -> Evaluation:
-    """The file, under SAP at every radius."""
-    return _judged(made.int8, _sap(EPS_UV), options)
+def judge_file(say: Say, made: Made, *, eps: float, options: DemoOptions) -> Evaluation:
+    """The file, under SAP at one radius; at the paper's as the network is."""
+    return _judged(made.int8, _sap((eps,)), options, alone=eps != PAPER_EPS_UV)
 
 
 def deploy(say: Say, made: Made, *, out: Path, options: DemoOptions) -> Deployed:
@@ -185,10 +185,10 @@ def example(say: Say, made: Made, judged: Evaluation, *, options: DemoOptions) -
     )
 
 
-def _judged(model: Path, sap: list[Attack], options: DemoOptions) -> Evaluation:
-    """Clean, under PGD at the paper's radius, and under SAP; crafted on the network, or through the file's twin."""
+def _judged(model: Path, sap: list[Attack], options: DemoOptions, *, alone: bool = False) -> Evaluation:
+    """Under SAP, and if not alone clean and under PGD too; crafted on the network, or through the file's twin."""
     dataset, parts = options.data()
-    attacks = [*portfolio(("clean", "pgd"), eps=PAPER_EPS_UV, steps=_STEPS), *sap]
+    attacks = sap if alone else [*portfolio(("clean", "pgd"), eps=PAPER_EPS_UV, steps=_STEPS), *sap]
     contender = open_contender(model, None, attacks)
     return evaluate_contenders([contender], dataset, parts.test, attacks, seed=options.seed)[0]
 

@@ -53,11 +53,6 @@ def last_codes(model: ModelProto) -> Codes | None:
     return _codes(activations[-1], activations[-1].output[0], known) if activations else None
 
 
-def is_quantised(model: ModelProto) -> bool:
-    """Whether the graph computes on integer codes anywhere."""
-    return any(node.op_type in ("DequantizeLinear", "QuantizeLinear") for node in model.graph.node)
-
-
 def with_output(model: ModelProto, tensor: str, dtype: int = TensorProto.FLOAT) -> ModelProto:
     """A copy of a model that gives one of its inner tensors instead of its logits."""
     copy = ModelProto()

@@ -16,7 +16,6 @@ import numpy as np
 from edgeguard.errors import InputError
 from edgeguard.export.codes import input_codes
 from edgeguard.runtime.files import write_bytes
-from edgeguard.runtime.loading import load_onnx, read_signature
 from edgeguard.runtime.npz import read_npz, reading
 from edgeguard.runtime.session import OnnxModel
 
@@ -34,8 +33,8 @@ class Golden:
         codes: int8, uint8, int16 or uint16 [N, T]; ecg in microvolts = (codes - zero_point) * scale_uv.
         scale_uv: microvolts a code; 1 for a file without an input quantiser.
         zero_point: code of 0 microvolts.
-        logits: float32 [N, C], of ONNX Runtime.
-        labels: int64 [N], index of the largest logit.
+        logits: float32 [N, outputs], what ONNX Runtime gives: mostly a logit a class.
+        labels: int64 [N], index of the class that they stand for.
         classes: names in the order of the logits.
         sampling_rate: hertz.
         model: name of the file.
@@ -69,7 +68,8 @@ def make_golden(file: OnnxModel, ecg: np.ndarray) -> Golden:
     Raises InputError for logits that are not finite.
     """
     codes, scale_uv, zero_point = _encode(file, ecg)
-    logits = file.logits(decode(codes, scale_uv, zero_point))
+    ecg = decode(codes, scale_uv, zero_point)
+    logits = file.outputs(ecg)
     if not np.isfinite(logits).all():
         raise InputError(f"{file.path}: gives logits that are not finite; mend the network before it is deployed")
     return Golden(
@@ -77,7 +77,7 @@ def make_golden(file: OnnxModel, ecg: np.ndarray) -> Golden:
         scale_uv=scale_uv,
         zero_point=zero_point,
         logits=logits,
-        labels=logits.argmax(axis=1).astype(np.int64),
+        labels=file.labels(ecg),
         classes=file.classes,
         sampling_rate=file.sampling_rate,
         model=file.path.name,
@@ -87,8 +87,7 @@ def make_golden(file: OnnxModel, ecg: np.ndarray) -> Golden:
 
 def _encode(file: OnnxModel, ecg: np.ndarray) -> tuple[np.ndarray, float, int]:
     """(codes [N, T], microvolts a code, code of zero) of the input quantiser; whole microvolts without one."""
-    model = load_onnx(file.path)
-    quantised = input_codes(model, read_signature(model, file.path).input)
+    quantised = input_codes(file.proto, file.signature.input)
     scale_uv, zero_point, dtype = 1.0, 0, np.dtype(np.int16)
     if quantised is not None and file.input_step_uv is not None and quantised.dtype.name in _C_TYPES:
         scale_uv, zero_point, dtype = file.input_step_uv, quantised.zero_point, quantised.dtype
@@ -155,11 +154,12 @@ def c_header(golden: Golden) -> str:
         f"#define EDGEGUARD_GOLDEN_ROWS {rows}",
         f"#define EDGEGUARD_GOLDEN_SAMPLES {samples}",
         f"#define EDGEGUARD_GOLDEN_CLASSES {len(golden.classes)}",
+        f"#define EDGEGUARD_GOLDEN_OUTPUTS {golden.logits.shape[1]}",
         f"#define EDGEGUARD_GOLDEN_INPUT_SCALE_UV {_c_float(golden.scale_uv)}",
         f"#define EDGEGUARD_GOLDEN_INPUT_ZERO_POINT ({golden.zero_point})\n",
         f"static const {kind} edgeguard_golden_input[EDGEGUARD_GOLDEN_ROWS][EDGEGUARD_GOLDEN_SAMPLES] = "
         + _c_rows([str(code) for code in row] for row in golden.codes),
-        "static const float edgeguard_golden_logits[EDGEGUARD_GOLDEN_ROWS][EDGEGUARD_GOLDEN_CLASSES] = "
+        "static const float edgeguard_golden_logits[EDGEGUARD_GOLDEN_ROWS][EDGEGUARD_GOLDEN_OUTPUTS] = "
         + _c_rows([_c_float(value) for value in row] for row in golden.logits),
         "static const uint8_t edgeguard_golden_class[EDGEGUARD_GOLDEN_ROWS] = "
         + _c_list([str(label) for label in golden.labels])

@@ -26,12 +26,13 @@ import onnx
 from onnx import ModelProto
 
 from edgeguard.errors import InputError
-from edgeguard.export.codes import Codes, each_row, is_quantised, last_codes, with_output
+from edgeguard.export.codes import Codes, each_row, last_codes, with_output
 from edgeguard.export.golden import golden_paths, load_golden, make_golden, save_golden
 from edgeguard.export.rung import Rung
-from edgeguard.runtime import loading
 from edgeguard.runtime.census import float_convolutions, fused_operators
 from edgeguard.runtime.host_form import host_form
+from edgeguard.runtime.loading import ModelFile, is_quantised, read_signature
+from edgeguard.runtime.model_spec import stated_facts
 from edgeguard.runtime.run_files import holds_parent
 from edgeguard.runtime.saturation import pair_bounds
 from edgeguard.runtime.session import OnnxModel, load_session, open_model
@@ -72,7 +73,7 @@ def run_ladder(
         golden: folder to write golden vectors to; without it those beside the file are checked, if any.
         progress: called with each rung's name before it is climbed.
     """
-    model = loading.load_onnx(file.path)
+    model = file.proto
     rungs: dict[str, Callable[[], Rung]] = {
         "checker": partial(checker, model),
         "torch_fp32": partial(torch_against_float_graph, file, model, ecg),
@@ -148,7 +149,7 @@ def host_form_against_stored(file: OnnxModel, model: ModelProto, ecg: np.ndarray
     meaning = f"share of {len(ecg)} windows with bit-equal logits, S8S8 and U8S8; every class equal"
     if host_form(model) is model:
         return Rung("host_form", None, None, meaning, "the file has no other form: it runs as stored")
-    stored, host = _open_like(file, file.path, host_form=False).logits(ecg), file.logits(ecg)
+    stored, host = _open_like(file, file.file, host_form=False).outputs(ecg), file.outputs(ecg)
     same = bool((stored.argmax(axis=1) == host.argmax(axis=1)).all())
     return Rung("host_form", same, _equal_rows(stored, host), meaning)
 
@@ -166,7 +167,7 @@ def twin_against_file(file: OnnxModel, model: ModelProto, ecg: np.ndarray, *, bu
         return Rung("twin", None, None, meaning, f"needs {error.name}")
     except InputError as error:
         return Rung("twin", None, None, meaning, str(error))
-    expected, got = file.logits(ecg), twin(ecg)
+    expected, got = file.outputs(ecg), twin(ecg)
     equal = _equal_rows(expected, got)
     if equal == 1:
         return Rung("twin", True, equal, meaning)
@@ -190,7 +191,7 @@ def reference_against_file(file: OnnxModel, model: ModelProto, ecg: np.ndarray) 
     try:
         if codes is None:
             meaning = f"largest relative logit difference on {len(ecg)} windows, ReferenceEvaluator and ONNX Runtime"
-            difference = _relative_difference(file.logits(ecg), _evaluate(file, model, ecg))
+            difference = _relative_difference(file.outputs(ecg), _evaluate(file, model, ecg))
             return Rung("reference", difference <= FLOAT_TOLERANCE, difference, meaning)
         cut = with_output(model, codes.tensor)
         ours, theirs = _runtime(file, cut, ecg), _evaluate(file, cut, ecg)
@@ -207,8 +208,8 @@ def alone_against_batch(file: OnnxModel, ecg: np.ndarray) -> Rung:
     meaning = f"share of {_BATCH} windows with bit-equal logits, alone and in a batch of {size}"
     if len(file.batches) == 1:
         return Rung("batch", None, None, meaning, f"the file is run {size} at a time only")
-    together = file.logits(rows)
-    alone = np.concatenate([file.logits(row[None]) for row in rows])
+    together = file.outputs(rows)
+    alone = np.concatenate([file.outputs(row[None]) for row in rows])
     same = bool((alone.argmax(axis=1) == together.argmax(axis=1)).all())
     holds = same and _relative_difference(alone, together) <= FLOAT_TOLERANCE
     return Rung("batch", holds, _equal_rows(alone, together), meaning)
@@ -244,7 +245,7 @@ def golden_vectors(file: OnnxModel, ecg: np.ndarray, *, folder: Path | None = No
     golden = load_golden(npz)
     if golden.sha256 != file.sha256:
         return Rung("golden", False, 0, meaning, f"{npz} belongs to another file (sha256 {golden.sha256[:12]})")
-    logits = file.logits(golden.ecg)
+    logits = file.outputs(golden.ecg)
     same = bool((logits.argmax(axis=1) == golden.labels).all())
     close = _relative_difference(golden.logits, logits) <= FLOAT_TOLERANCE
     return Rung(
@@ -277,7 +278,7 @@ def _runtime(file: OnnxModel, model: ModelProto, ecg: np.ndarray) -> np.ndarray:
 
 
 def _batch(file: OnnxModel, model: ModelProto) -> int:
-    return loading.read_signature(model, file.path).batch or 1
+    return read_signature(model, file.path).batch or 1
 
 
 def _twin_builder() -> TwinBuilder:
@@ -304,12 +305,14 @@ def _largest_step(ours: np.ndarray, theirs: np.ndarray, codes: Codes) -> int:
 
 
 def _in_numpy(twin: Twin) -> Callable[[np.ndarray], np.ndarray]:
-    """A torch function of windows [B, 1, T] as one of numpy arrays."""
+    """What a twin gives for windows [B, 1, T], as a function of numpy arrays."""
     import torch
+
+    outputs = getattr(twin, "outputs", twin)
 
     def run(ecg: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return np.concatenate([twin(part).cpu().numpy() for part in torch.from_numpy(ecg).split(_BATCH)])
+            return np.concatenate([outputs(part).cpu().numpy() for part in torch.from_numpy(ecg).split(_BATCH)])
 
     return run
 
@@ -322,16 +325,9 @@ def _parent_run(file: OnnxModel) -> "Run | None":
     return load_run(folder) if is_run(folder) and holds_parent(folder, file.metadata.parent_sha256) else None
 
 
-def _open_like(file: OnnxModel, path: Path, *, host_form: bool = True) -> OnnxModel:
+def _open_like(file: OnnxModel, source: ModelFile | Path, *, host_form: bool = True) -> OnnxModel:
     """Another file, or another form, opened with the facts of `file`."""
-    return open_model(
-        path,
-        sampling_rate=file.sampling_rate,
-        window=file.window,
-        unit=file.metadata.unit,
-        classes=file.classes,
-        host_form=host_form,
-    )
+    return open_model(source, host_form=host_form, **stated_facts(file.spec))
 
 
 def _equal_rows(ours: np.ndarray, theirs: np.ndarray) -> float:

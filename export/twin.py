@@ -20,8 +20,11 @@ from edgeguard.export.operators import Gradient, Node, operator_for
 from edgeguard.export.operators.runtime import run_node
 from edgeguard.export.straight_through import check_estimator, rounded
 from edgeguard.runtime.host_form import host_form
-from edgeguard.runtime.loading import Signature, constants, load_onnx, make_batch_symbolic, read_signature
-from edgeguard.runtime.session import MICROVOLTS, OnnxModel, open_model
+from edgeguard.runtime.loading import Signature, constants, make_batch_symbolic, read_signature
+from edgeguard.runtime.model_spec import LOGITS, MICROVOLTS, PROBABILITIES, SIGMOID, SINGLE_LOGIT, last_layer, read_head
+from edgeguard.runtime.session import OnnxModel, open_model
+
+_TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class _Step:
 class Twin(nn.Module):
     """ecg [B, 1, T] in microvolts to logits [B, C], as a file computes them; made by `build_twin`.
 
+    Of a file that ends in a softmax or a sigmoid the logits are what that last operator takes: its gradient vanishes
+    where it saturates, and an attack would stop there. `outputs` are what the file itself gives.
+
     Attributes:
         gradient: the straight-through estimator, one of `straight_through.ESTIMATORS`; may be set at any time.
         operators: type of each operator, in the order of execution.
@@ -50,6 +56,10 @@ class Twin(nn.Module):
         gradient: Gradient,
         operators: list[str],
         fixed_batch: int | None,
+        *,
+        before_head: str,
+        head: str,
+        threshold_logit: float,
     ) -> None:
         super().__init__()
         self._steps = steps
@@ -57,6 +67,9 @@ class Twin(nn.Module):
         self._signature = signature
         self._per_microvolt = 1 / MICROVOLTS[unit]
         self._gradient = gradient
+        self._before_head = before_head
+        self._head = head
+        self._threshold_logit = threshold_logit
         self.operators = operators
 
     @property
@@ -70,24 +83,42 @@ class Twin(nn.Module):
 
     def forward(self, ecg: Tensor) -> Tensor:
         """float32 [B, C] logits of float32 [B, 1, T] microvolts."""
+        values = self._computed(ecg, self._before_head)
+        if self._head == LOGITS:
+            return values
+        if self._head == PROBABILITIES:
+            return values.clamp_min(_TINY).log()
+        if self._head == SIGMOID:
+            values = values.clamp_min(_TINY).log() - (1 - values).clamp_min(_TINY).log()
+        return torch.cat([torch.zeros_like(values), values - self._threshold_logit], dim=1)
+
+    def outputs(self, ecg: Tensor) -> Tensor:
+        """float32 [B, outputs] that the file gives for float32 [B, 1, T] microvolts."""
+        return self._computed(ecg, self._signature.output)
+
+    def _computed(self, ecg: Tensor, tensor: str) -> Tensor:
+        """float32 [B, values] of one of the graph's tensors."""
         with torch.autocast(ecg.device.type, enabled=False):
             if self._fixed_batch is None or len(ecg) == self._fixed_batch:
-                return self._logits(ecg)
-            return torch.cat([self._filled(rows) for rows in ecg.split(self._fixed_batch)])
+                return self._run(ecg, tensor)
+            return torch.cat([self._filled(rows, tensor) for rows in ecg.split(self._fixed_batch)])
 
-    def _filled(self, rows: Tensor) -> Tensor:
-        """Logits of at most as many rows as the graph takes at a time; silence takes the place of the others."""
+    def _filled(self, rows: Tensor, tensor: str) -> Tensor:
+        """Values of at most as many rows as the graph takes at a time; silence takes the place of the others."""
         assert self._fixed_batch is not None
         silence = rows.new_zeros(self._fixed_batch - len(rows), *rows.shape[1:])
-        return self._logits(torch.cat([rows, silence]))[: len(rows)]
+        return self._run(torch.cat([rows, silence]), tensor)[: len(rows)]
 
-    def _logits(self, ecg: Tensor) -> Tensor:
+    def _run(self, ecg: Tensor, tensor: str) -> Tensor:
         tensors = {self._signature.input: self._samples(ecg.float())}
         for step in self._steps:
+            if tensor in tensors:
+                break
             tensors[step.output] = step.compute(*(tensors[name] for name in step.inputs))
             for name in step.spent:
-                del tensors[name]
-        return tensors[self._signature.output].float()
+                if name != tensor:
+                    del tensors[name]
+        return tensors[tensor].float().reshape(len(ecg), -1)
 
     def _samples(self, ecg: Tensor) -> Tensor:
         """The file's input: its unit, its shape, and for an integer input whole numbers of its range."""
@@ -109,15 +140,14 @@ def build_twin(source: OnnxModel | ModelProto | Path | str, *, gradient: str = "
     Raises InputError for an operator that the twin lacks, naming operator, node and opset, and for a file that is no
     single-lead classifier.
     """
-    where = Path("model in memory")
-    unit = "uV"
+    where, unit, threshold_logit = Path("model in memory"), "uV", 0.0
     opened = source if isinstance(source, ModelProto | OnnxModel) else open_model(source)
     if isinstance(opened, ModelProto):
         model = opened
+        signature = read_signature(model, where)
     else:
-        where, unit = opened.path, opened.metadata.unit or unit
-        model = load_onnx(where)
-    signature = read_signature(model, where)
+        where, unit, threshold_logit = opened.path, opened.spec.unit, opened.spec.threshold_logit
+        model, signature = opened.proto, opened.signature
     # Of a model in memory nobody has tried whether a batch of one can be left open.
     in_memory = None if signature.batch == 1 else signature.batch
     fixed_batch = opened.fixed_batch if isinstance(opened, OnnxModel) else in_memory
@@ -128,7 +158,32 @@ def build_twin(source: OnnxModel | ModelProto | Path | str, *, gradient: str = "
         steps = list(_steps(graph, signature, estimator))
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    return Twin(steps, signature, unit, estimator, [node.op_type for node in graph.graph.node], fixed_batch)
+    before_head, head = _before_head(graph, model, signature)
+    return Twin(
+        steps,
+        signature,
+        unit,
+        estimator,
+        [node.op_type for node in graph.graph.node],
+        fixed_batch,
+        before_head=before_head,
+        head=head,
+        threshold_logit=threshold_logit,
+    )
+
+
+def _before_head(executed: ModelProto, stored: ModelProto, signature: Signature) -> tuple[str, str]:
+    """(tensor that attacks take, what its values are): the input of the last softmax or sigmoid, else the output.
+
+    Args:
+        executed: the graph of the twin, where that last operator may be fused into another.
+        stored: the graph of the file.
+    """
+    output, single = signature.output, signature.classes == 1
+    node = last_layer(executed.graph, output)
+    if node is not None and read_head(executed.graph, output, single=single) in (PROBABILITIES, SIGMOID):
+        return node.input[0], SINGLE_LOGIT if single else LOGITS
+    return output, read_head(stored.graph, output, single=single)
 
 
 def _steps(model: ModelProto, signature: Signature, gradient: Gradient) -> Iterator[_Step]:

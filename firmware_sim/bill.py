@@ -16,8 +16,7 @@ from edgeguard.firmware_sim.engine import hop_samples
 from edgeguard.firmware_sim.fifo import DEPTH, THRESHOLD
 from edgeguard.firmware_sim.mcu import Mcu, Range, constants, find_mcu, mcus
 from edgeguard.runtime.cost import FileCost, file_cost
-from edgeguard.runtime.loading import load_onnx
-from edgeguard.runtime.metadata import ModelMetadata
+from edgeguard.runtime.loading import ModelFile, read_model_file
 
 SCHEMA = "edgeguard.bill/1"
 SECONDS_PER_DAY = 86_400
@@ -176,7 +175,7 @@ class Bill:
 
 
 def bill(
-    model: Path,
+    model: ModelFile | Path,
     *,
     hop: float | None = None,
     sampling_rate: float | None = None,
@@ -193,7 +192,7 @@ def bill(
     """Reckon what a file costs.
 
     Args:
-        model: a window or a streaming file.
+        model: a window or a streaming file, or one that was read already.
         hop: seconds between decisions; None: a streaming file's own, or 1 s.
         sampling_rate: hertz, where the file does not say it.
         window: samples, where a window file does not say it.
@@ -209,15 +208,12 @@ def bill(
     Raises InputError for a file whose cost cannot be counted, an unknown profile or front end, a hop that is not a
     streaming file's, or one that is no whole number of samples.
     """
-    proto = load_onnx(model)
-    facts = ModelMetadata.from_props(
-        {entry.key: entry.value for entry in proto.metadata_props}, sampling_rate=sampling_rate, window=window
-    )
-    if not facts.sampling_rate or not 0 < facts.sampling_rate < inf:
-        raise InputError(f"{model}: does not say the sampling rate; add --sampling-rate HZ")
-    rate = float(facts.sampling_rate)
-    cost = file_cost(proto, model, window=facts.window)
-    seconds = _hop_seconds(cost, rate, hop, model)
+    file = model if isinstance(model, ModelFile) else read_model_file(model)
+    rate = float(sampling_rate or file.stated.sampling_rate or 0)
+    if not 0 < rate < inf:
+        raise InputError(f"{file.path}: does not say the sampling rate; add --sampling-rate HZ")
+    cost = file_cost(file.proto, file.path, window=window or file.stated.window)
+    seconds = _hop_seconds(cost, rate, hop, file.path)
     chosen = list(mcus().values()) if profiles is None else [find_mcu(key) for key in profiles]
     source = _front_end(front_end)
     if not 0 <= radio_events_per_second < inf:
@@ -229,7 +225,7 @@ def bill(
     flash, ram = _flash(cost), _ram(cost, filter_state_bytes, fifo_depth)
     cell = battery or Battery()
     return Bill(
-        model=str(model),
+        model=str(file.path),
         kind="streaming" if cost.streaming else "window",
         sampling_rate_hz=rate,
         window_or_hop_samples=cost.samples,

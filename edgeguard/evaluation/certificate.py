@@ -5,7 +5,7 @@ vectors. `verify_certificate` believes nothing of it: it takes the digests again
 asks the file for the golden logits and plays every adversarial record.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,7 +52,6 @@ from edgeguard.evaluation.certificate_form import (
 from edgeguard.evaluation.signature import fingerprint, is_signed, load_public_key, sign
 from edgeguard.export.golden import load_golden
 from edgeguard.intended_use import INTENDED_USE, NOT_A_MEDICAL_DEVICE
-from edgeguard.runtime.external_data import external_files
 from edgeguard.runtime.files import sha256_file, write_json
 from edgeguard.runtime.typed_json import to_json
 
@@ -135,7 +134,7 @@ def write_certificate(
                 reasons=audit.reasons,
                 statements=STATEMENTS,
                 size=audit.size,
-                file=_take(FileFacts, audit.model, name=file.name, external=_external(file)),
+                file=_take(FileFacts, audit.model, name=file.name, external=_external(file, audit.model.external)),
                 data=audit.data,
                 checks=audit.checks,
                 thresholds=audit.thresholds,
@@ -238,9 +237,9 @@ def _signature_claim(content: Mapping[str, Any], signature: Signature | None, de
     return Claim("signature", True, f"by the key demanded, {whose}")
 
 
-def _external(file: Path) -> tuple[Artefact, ...]:
+def _external(file: Path, names: Sequence[str]) -> tuple[Artefact, ...]:
     """The files beside a model that hold its weights."""
-    return tuple(Artefact(name, sha256_file(file.parent / name)) for name in external_files(file))
+    return tuple(Artefact(name, sha256_file(file.parent / name)) for name in names)
 
 
 def _witness_file(path: Path, folder: Path, audit: Audit) -> WitnessFile:

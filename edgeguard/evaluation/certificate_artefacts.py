@@ -12,10 +12,8 @@ from edgeguard.errors import InputError
 from edgeguard.evaluation.certificate_consistency import Claim
 from edgeguard.evaluation.certificate_form import Artefact, Certificate, FileFacts, GoldenFile, WitnessFile
 from edgeguard.export.golden import Golden, load_golden
-from edgeguard.runtime.external_data import external_files
 from edgeguard.runtime.files import sha256_file
-from edgeguard.runtime.loading import load_onnx
-from edgeguard.runtime.metadata import ModelMetadata
+from edgeguard.runtime.loading import ModelFile, read_model_file
 from edgeguard.runtime.processor import processor_facts
 from edgeguard.runtime.session import OnnxModel, open_model
 
@@ -48,38 +46,41 @@ def file_claim(certificate: Certificate, file: Path, digest: str) -> tuple[Claim
     """
     facts = certificate.file
     try:
-        for fault in _file_faults(facts, file, digest):
+        read = read_model_file(file)
+        for fault in _file_faults(facts, read, digest):
             return Claim("file", False, fault), None
         model = open_model(
-            file,
+            read,
             sampling_rate=facts.sampling_rate,
             window=facts.window,
             unit=facts.unit,
             classes=facts.classes,
+            threshold=facts.threshold,
         )
     except InputError as error:
         return Claim("file", False, str(error)), None
     return Claim("file", True, f"{file} is the certified file, byte for byte"), model
 
 
-def _file_faults(facts: FileFacts, file: Path, digest: str) -> Iterator[str]:
-    """What the file is not, of what is said of it; InputError for one that is no ONNX file."""
+def _file_faults(facts: FileFacts, model: ModelFile, digest: str) -> Iterator[str]:
+    """What the file is not, of what is said of it."""
+    file, said = model.path, model.stated
     if digest != facts.sha256:
         yield f"{file} is another one: sha256 {digest[:12]}, certified {facts.sha256[:12]}"
     if (size := file.stat().st_size) != facts.bytes:
         yield f"{file} has {size} bytes, the certificate says {facts.bytes}"
-    if (outside := external_files(file)) != [weights.file for weights in facts.external]:
-        yield f"{file} keeps weights in {', '.join(outside) or 'no other file'}, not as stated"
+    if model.external != tuple(weights.file for weights in facts.external):
+        yield f"{file} keeps weights in {', '.join(model.external) or 'no other file'}, not as stated"
     for weights in facts.external:
         fault = _located("file", weights, file.parent, missing=False)
         if fault is not None:
             yield fault.message
-    said = ModelMetadata.from_props({entry.key: entry.value for entry in load_onnx(file).metadata_props})
     for name, theirs, ours in (
         ("classes", said.classes, facts.classes),
         ("sampling_rate", said.sampling_rate, facts.sampling_rate),
         ("window", said.window, facts.window),
         ("unit", said.unit, facts.unit),
+        ("threshold", said.threshold, facts.threshold),
         ("parent", said.parent_sha256, facts.parent),
         ("arch", said.architecture, facts.arch),
         ("defense", said.defense, facts.defense),
@@ -204,7 +205,7 @@ def _compute(stated: GoldenFile, path: Path, model: OnnxModel, bench: Bench) -> 
     rows = len(golden.codes)
     if golden.sha256 != model.sha256 or rows != stated.rows:
         return Claim("golden", False, f"{path} holds {rows} rows of {golden.sha256[:12]}, not those stated")
-    logits = model.logits(golden.ecg)
+    logits = model.outputs(golden.ecg)
     if np.array_equal(logits, golden.logits):
         return Claim("golden", True, f"rows of {stated.file} give their logits bit for bit", rows)
     apart = _apart(golden, logits)

@@ -48,6 +48,7 @@ class FileFacts:
 
     Attributes:
         external: files beside it that hold weights of it, which its own hash does not cover.
+        threshold: of a single output; None where there is an output a class.
     """
 
     name: str
@@ -64,6 +65,7 @@ class FileFacts:
     arch: str | None
     compared_with: str | None
     external: tuple[Artefact, ...] = ()
+    threshold: float | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,8 @@ from edgeguard.errors import InputError
 from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.sources import BuildTwin, Source, sources_of
 from edgeguard.evaluation.subject import Subject, open_subject, training_of
-from edgeguard.export.codes import is_quantised
 from edgeguard.export.twin import build_twin
 from edgeguard.models.run import Run
-from edgeguard.runtime.loading import load_onnx
 
 
 @dataclass(frozen=True)
@@ -92,16 +90,31 @@ def open_contender(
 
 def rounds(subject: Subject) -> bool:
     """Whether the subject is a file that computes on integer codes anywhere."""
-    return subject.file is not None and is_quantised(load_onnx(subject.file.path))
+    return subject.file is not None and subject.file.is_quantised
+
+
+def check_same_spec(one: Subject, other: Subject, *, mend: str) -> None:
+    """Raises InputError where two models do not take the same windows and give the same classes in the same order."""
+    facts = [(each.window, each.spec.sampling_rate, each.classes) for each in (one, other)]
+    if facts[0] != facts[1]:
+        raise InputError(f"{other.name}: takes {_takes(other)}; {one.name} takes {_takes(one)}; {mend}")
+
+
+def _takes(subject: Subject) -> str:
+    return f"{subject.window} samples at {subject.spec.sampling_rate:g} Hz of classes {','.join(subject.classes)}"
 
 
 def check_fit(contenders: Sequence[Contender], dataset: Dataset) -> None:
     """Raises InputError for a subject or a source that takes other windows or classes than the data have."""
     for taker in (subject for one in contenders for subject in (one.subject, one.crafting)):
-        if dataset.window != taker.window or dataset.classes != taker.classes:
+        if (dataset.window, dataset.sampling_rate, dataset.classes) != (
+            taker.window,
+            taker.spec.sampling_rate,
+            taker.classes,
+        ):
             raise InputError(
-                f"{taker.name}: takes {taker.window} samples of classes {','.join(taker.classes)}, "
-                f"{dataset.source} has {dataset.window} of {','.join(dataset.classes)}; name a model for these data"
+                f"{taker.name}: takes {_takes(taker)}; {dataset.source} has {dataset.window} samples at "
+                f"{dataset.sampling_rate:g} Hz of classes {','.join(dataset.classes)}; name a model for these data"
             )
 
 

@@ -146,7 +146,7 @@ def simulate_watch(
     if ecg is not None and (record is not None or data is not None):
         raise InputError("ecg: give it without record and data")
     facts = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
-    path, opened = open_watch_file(None if model is None else located(model), threads=threads, say=say, **facts)
+    opened = open_watch_file(None if model is None else located(model), threads=threads, say=say, **facts)
     options = watch_options(
         opened,
         front_end=front_end,
@@ -166,7 +166,6 @@ def simulate_watch(
         refractory=refractory,
     )
     played = playlist(
-        path,
         opened,
         record=record,
         ecg=ecg,
@@ -181,7 +180,7 @@ def simulate_watch(
         lead=lead,
     )
     say(f"playing: {played.description}")
-    billed = watch_bill(path, options, opened) if bill else None
+    billed = watch_bill(options, opened) if bill else None
     kept = None if state is None else Path(state)
     earlier = None if kept is None else load_state(kept, opened, options)
     folder = None if out is None else Path(out)
@@ -208,7 +207,7 @@ def simulate_watch(
     if kept is not None:
         save_state(kept, found.state, opened, options)
     made = Simulation(
-        model=str(path),
+        model=str(opened.path),
         result=found,
         agreement=Rate(**share(*found.agreement)),
         join=join,

@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import nn
 
-from edgeguard.ecg.record import CLASSES, WINDOW
+from edgeguard.ecg.record import CLASSES, SAMPLING_RATE, WINDOW
 from edgeguard.ecg.unseen import Training, names_seen
 from edgeguard.errors import InputError
 from edgeguard.models.run import Run, is_run, load_run
+from edgeguard.runtime.model_spec import ModelSpec, StatedFacts
 from edgeguard.runtime.run_files import holds_parent
 from edgeguard.runtime.session import OnnxModel, open_model
 
@@ -27,8 +28,7 @@ class Subject:
     Attributes:
         name: path that the user gave, or the name of a network's class.
         logits: (ecg float32 [B, 1, T], microvolts) to float32 [B, C].
-        classes: class names in the order of the logits.
-        window: samples it takes.
+        spec: what it takes and gives.
         run: the torch run that it is, or that it was exported from; None where that is not at hand.
         data, split: what it was trained on, from its config or metadata; None where unknown.
         weights_sha256: of the run that it is, or that its file says it was exported from; None where unknown.
@@ -39,8 +39,7 @@ class Subject:
 
     name: str
     logits: Callable[[np.ndarray], np.ndarray]
-    classes: tuple[str, ...]
-    window: int
+    spec: ModelSpec
     run: Run | None
     data: dict[str, Any] | None
     split: dict[str, Any] | None
@@ -48,6 +47,16 @@ class Subject:
     sha256: str
     file: OnnxModel | None = None
     network: nn.Module | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the logits."""
+        return self.spec.classes
+
+    @property
+    def window(self) -> int:
+        """Samples that it takes."""
+        return self.spec.window
 
     @property
     def is_file(self) -> bool:
@@ -77,33 +86,37 @@ def named(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(wrong.any(1), wrong.argmax(1), labels).astype(np.int64)
 
 
-def open_subject(path: Path | nn.Module, **facts: Any) -> Subject:
+def open_subject(path: Path | nn.Module, *, threads: int | None = None, **facts: Unpack[StatedFacts]) -> Subject:
     """A run folder, an ONNX file or a network; the file's run is looked for in the file's folder.
 
     Args:
-        facts: threads of ONNX Runtime, and what a foreign file does not say of itself: as in `open_model`.
+        threads: of ONNX Runtime; None: those of torch.
+        facts: what a file or a network does not say of itself, as in `open_model`.
     """
     if isinstance(path, nn.Module):
-        known = {name: facts[name] for name in ("classes", "window") if facts.get(name) is not None}
-        return network_subject(path, **known)
+        known = {name: facts.get(name) for name in ("classes", "window", "sampling_rate")}
+        return network_subject(path, **{name: value for name, value in known.items() if value is not None})  # type: ignore[arg-type]
     if path.is_dir():
-        run = load_run(path)
-        config = run.config
-        return Subject(
-            str(path),
-            _torch_logits(run.model),
-            tuple(config["classes"]),
-            config["window"],
-            run,
-            config["data"],
-            config["split"],
-            run.weights_sha256,
-            run.weights_sha256,
-            network=run.model,
-        )
+        return run_subject(load_run(path))
     if not path.is_file():
         raise InputError(f"{path}: neither a run folder nor an ONNX file; check the path")
-    return file_subject(open_model(path, **{"threads": torch.get_num_threads(), **facts}))
+    return file_subject(open_model(path, threads=threads or torch.get_num_threads(), **facts))
+
+
+def run_subject(run: Run) -> Subject:
+    """The network of a run."""
+    config = run.config
+    return Subject(
+        str(run.path),
+        _torch_logits(run.model),
+        ModelSpec(tuple(config["classes"]), float(config.get("sampling_rate", SAMPLING_RATE)), config["window"]),
+        run,
+        config["data"],
+        config["split"],
+        run.weights_sha256,
+        run.weights_sha256,
+        network=run.model,
+    )
 
 
 def file_subject(file: OnnxModel) -> Subject:
@@ -112,8 +125,7 @@ def file_subject(file: OnnxModel) -> Subject:
     return Subject(
         str(file.path),
         file.logits,
-        file.classes,
-        file.window,
+        file.spec,
         parent_run(file.path, about.parent_sha256),
         about.data,
         about.split,
@@ -123,7 +135,13 @@ def file_subject(file: OnnxModel) -> Subject:
     )
 
 
-def network_subject(network: nn.Module, *, classes: Sequence[str] = CLASSES, window: int = WINDOW) -> Subject:
+def network_subject(
+    network: nn.Module,
+    *,
+    classes: Sequence[str] = CLASSES,
+    window: int = WINDOW,
+    sampling_rate: float = SAMPLING_RATE,
+) -> Subject:
     """A network in memory, from ecg [B, 1, T] in microvolts to logits [B, C]; a copy of it, in eval mode, is judged.
 
     Raises InputError for a network of another shape.
@@ -144,7 +162,8 @@ def network_subject(network: nn.Module, *, classes: Sequence[str] = CLASSES, win
         digest.update(key.encode())
         digest.update(tensor.cpu().double().numpy().tobytes())
     identity = digest.hexdigest()
-    return Subject(name, logits, tuple(classes), window, None, None, None, identity, identity, network=own)
+    spec = ModelSpec(tuple(classes), sampling_rate, window)
+    return Subject(name, logits, spec, None, None, None, identity, identity, network=own)
 
 
 def parent_run(file: Path, weights_sha256: str | None) -> Run | None:

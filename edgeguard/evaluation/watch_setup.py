@@ -17,35 +17,33 @@ from edgeguard.firmware_sim.bill import bill
 from edgeguard.firmware_sim.decisions import DecisionRules
 from edgeguard.firmware_sim.faults import parse_fault
 from edgeguard.firmware_sim.playlist import Playlist, day, from_pipe, one_recording, recordings
-from edgeguard.firmware_sim.scorers import StreamModel, WindowModel
 from edgeguard.firmware_sim.simulator import WatchOptions
-from edgeguard.runtime.loading import load_onnx
+from edgeguard.runtime.loading import read_model_file
 from edgeguard.runtime.newest import newest_model
-from edgeguard.runtime.session import open_model
-from edgeguard.runtime.stream_form import PAST
-from edgeguard.runtime.streaming import open_stream
+from edgeguard.runtime.session import OnnxModel, open_model
+from edgeguard.runtime.streaming import StreamModel, open_stream
 from edgeguard.runtime.telling import Say
 
-Model = WindowModel | StreamModel
+Model = OnnxModel | StreamModel
 
 ALARM = "A"
 """Class that a watch announces unless told otherwise."""
 
 
-def open_watch_file(path: Path | None, *, say: Say, **facts: Any) -> tuple[Path, Model]:
+def open_watch_file(path: Path | None, *, say: Say, **facts: Any) -> Model:
     """A window file or a streaming file, or the newest under runs/; says which.
 
     Args:
         facts: as `open_model` takes them; a streaming file says all of them itself.
     """
-    path = path or newest_model()
-    if not any(value.name.startswith(PAST) for value in load_onnx(path).graph.input):
-        opened = open_model(path, **facts)
-        say(f"model: {path}")
-        return path, opened
-    stream = open_stream(path, threads=facts["threads"])
-    say(f"model: {path} (streaming, a hop of {stream.hop / stream.sampling_rate:g} s)")
-    return path, stream
+    file = read_model_file(path or newest_model())
+    if not file.is_stream:
+        opened = open_model(file, **facts)
+        say(f"model: {opened.path}")
+        return opened
+    stream = open_stream(file, threads=facts["threads"])
+    say(f"model: {stream.path} (streaming, a hop of {stream.hop / stream.sampling_rate:g} s)")
+    return stream
 
 
 def watch_options(
@@ -109,7 +107,6 @@ def _rules(
 
 
 def playlist(
-    path: Path,
     model: Model,
     *,
     record: str | None,
@@ -138,19 +135,19 @@ def playlist(
         return from_pipe(sys.stdin.buffer, raw_format, rate, step=step)
     if record is not None and record.startswith("day:"):
         return day(record.removeprefix("day:"), sampling_rate=model.sampling_rate, seed=seed)
-    data, labels = file_data(path, data, labels)
+    data, labels = file_data(model.path, data, labels)
     if record is not None:
         played = one_recording(record, data=data, labels=labels, lead=lead)
         return played if annotations is None else replace(played, reference=tuple(read_rhythms(annotations)))
-    return recordings(records, model.metadata, data=data, labels=labels)  # type: ignore[union-attr]
+    return recordings(records, model.metadata, data=data, labels=labels)
 
 
-def watch_bill(path: Path, watch: WatchOptions, model: Model) -> dict[str, Any]:
+def watch_bill(watch: WatchOptions, model: Model) -> dict[str, Any]:
     """The estimate for the file in this watch, JSON-ready."""
     sensor = watch.front_end
     known = {} if sensor is None or sensor.name == "ideal" else {"front_end": sensor.name}
     made = bill(
-        path,
+        model.file,
         hop=watch.hop,
         sampling_rate=model.sampling_rate,
         window=model.window,

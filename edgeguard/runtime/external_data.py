@@ -1,19 +1,16 @@
 """Weights that an ONNX file keeps beside itself, and which its own hash does not cover."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
-import onnx
-from onnx import GraphProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 
-def external_files(path: Path) -> list[str]:
+def external_files(model: ModelProto) -> list[str]:
     """Names, relative to the file's folder and sorted, of the files that hold its tensors' data; mostly none.
 
     Args:
-        path: a file that `loading.load_onnx` takes.
+        model: without that data, as `onnx.load(path, load_external_data=False)` gives it.
     """
-    model = onnx.load(path, load_external_data=False)
     tensors = [*_of_graph(model.graph), *_of_nodes(node for function in model.functions for node in function.node)]
     outside = [tensor for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
     return sorted({entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"})

@@ -1,7 +1,9 @@
 """Reading a classifier file with care: what it is, where the ECG goes in, where the logits come out."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import external_data_helper, numpy_helper
 
 from edgeguard.errors import InputError
+from edgeguard.runtime.external_data import external_files
+from edgeguard.runtime.metadata import ModelMetadata
 from edgeguard.runtime.tensor_sizes import check_sizes
 
 _INPUT_DTYPES: dict[int, type[np.generic]] = {
@@ -35,6 +39,8 @@ class Signature:
         trailing: lengths of the axes after time: () or (1,).
         window: samples of the time axis, None where dynamic.
         batch: fixed batch size, None where dynamic.
+        classes: length of the last output axis, 1 for an output of the shape [batch]; None where dynamic.
+        flat: whether the output has the shape [batch], one number a record.
     """
 
     input: str
@@ -44,14 +50,66 @@ class Signature:
     trailing: tuple[int, ...]
     window: int | None
     batch: int | None
+    classes: int | None = None
+    flat: bool = False
 
     def shape(self, batch: int, window: int) -> tuple[int, ...]:
         """The shape that the file wants for `batch` windows."""
         return (batch, *self.leading, window, *self.trailing)
 
 
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """An ONNX file, read and checked once; what is derived from it is derived once.
+
+    Attributes:
+        path: of the file.
+        proto: the model with all its weights; nobody changes it.
+        sha256: hex digest of the file's bytes.
+        external: names of the files beside it that hold weights, sorted; mostly none.
+    """
+
+    path: Path
+    proto: onnx.ModelProto
+    sha256: str
+    external: tuple[str, ...] = ()
+
+    @cached_property
+    def stated(self) -> ModelMetadata:
+        """What the file says of itself; InputError where that cannot be read."""
+        try:
+            return ModelMetadata.from_props({entry.key: entry.value for entry in self.proto.metadata_props})
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
+
+    @cached_property
+    def signature(self) -> Signature:
+        """Where the ECG goes in and the logits come out; InputError for a file that is no window classifier."""
+        return read_signature(self.proto, self.path)
+
+    @cached_property
+    def is_quantised(self) -> bool:
+        """Whether the graph computes on integer codes anywhere."""
+        return is_quantised(self.proto)
+
+    @cached_property
+    def is_stream(self) -> bool:
+        """Whether the file remembers a stream in states `past_*`."""
+        return any(value.name.startswith("past_") for value in self.proto.graph.input)
+
+    @cached_property
+    def content_sha256(self) -> str:
+        """Hex digest of the model with the weights that lie outside of its file."""
+        return hashlib.sha256(self.proto.SerializeToString(deterministic=True)).hexdigest()
+
+
 def load_onnx(path: Path) -> onnx.ModelProto:
-    """Load and check an ONNX file; its external data must lie in the file's own folder.
+    """The model of `read_model_file`."""
+    return read_model_file(path).proto
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """Read and check an ONNX file; its external data must lie in the file's own folder.
 
     Raises InputError for a missing file, one that is not ONNX, a damaged one, external data elsewhere, or tensors that
     are larger than `tensor_sizes` allows.
@@ -59,11 +117,15 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'not found'}; name an .onnx file")
     try:
-        model = onnx.load(path, load_external_data=False)
+        content = path.read_bytes()
+        model = onnx.load_from_string(content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
     except (DecodeError, ValueError) as error:
         raise InputError(f"{path}: is not an ONNX file; export the model to .onnx and name that file") from error
     if not model.graph.node:
         raise InputError(f"{path}: is not an ONNX file, or holds an empty graph; export the model anew")
+    external = tuple(external_files(model))
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
@@ -76,7 +138,16 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     except (onnx.checker.ValidationError, ValueError) as error:
         raise InputError(f"{path}: not valid ONNX ({_one_line(error)}); export the model anew") from error
     check_sizes(model, path)
-    return model
+    return ModelFile(path, model, hashlib.sha256(content).hexdigest(), external)
+
+
+def is_quantised(model: onnx.ModelProto) -> bool:
+    """Whether the graph computes on integer codes anywhere."""
+    return any(
+        node.op_type in ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+        or node.op_type.startswith("QLinear")
+        for node in model.graph.node
+    )
 
 
 def read_signature(model: onnx.ModelProto, where: Path) -> Signature:
@@ -106,11 +177,13 @@ def _signature(ecg: onnx.ValueInfoProto, logits: onnx.ValueInfoProto, where: Pat
     if (kind := logits.type.tensor_type.elem_type) not in _LOGIT_TYPES:
         raise InputError(f"{where}: output {logits.name} is {_type_name(kind)}; export float logits [batch, classes]")
     dims = _dims(logits)
-    if dims is not None and len(dims) != 2:
+    if dims is not None and len(dims) not in (1, 2):
         raise InputError(f"{where}: output {logits.name} has shape {_shape(dims)}; logits [batch, classes] needed")
     batch, leading, window, trailing = _layout(_dims(ecg), f"{where}: input {ecg.name}")
     dtype = _INPUT_DTYPES[ecg.type.tensor_type.elem_type]
-    return Signature(ecg.name, logits.name, dtype, leading, trailing, window, batch)
+    flat = dims is not None and len(dims) == 1
+    classes = 1 if flat else dims[1] if dims else None
+    return Signature(ecg.name, logits.name, dtype, leading, trailing, window, batch, classes, flat)
 
 
 def _layout(

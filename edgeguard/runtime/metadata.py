@@ -23,6 +23,7 @@ class ModelMetadata:
         sampling_rate: hertz.
         window: samples of the input window.
         unit: of the input samples: uV, mV or V.
+        threshold: probability from which a single output means the second class; None for an output a class.
         architecture: name in the registry of networks.
         defense: name of the training recipe.
         seed: of the training run.
@@ -31,6 +32,7 @@ class ModelMetadata:
         calibration: how the quantiser's ranges were found: {method, exclude, windows, seed} and, where candidates were
             ranked, their table, the best first.
         parent_sha256: digest of the run's weights.safetensors.
+        float_sha256: digest of the float ONNX file that the file was quantised from, where that was no run's.
         input_step_uv: step of the input quantiser in microvolts.
         input_bits: width of the input's codes: 8 or 16; None where the input is not quantised.
         weight_bits: width of the weights' codes: 8, or 7 in a portable file.
@@ -53,6 +55,7 @@ class ModelMetadata:
     sampling_rate: float | None = None
     window: int | None = None
     unit: str | None = "uV"
+    threshold: float | None = None
     architecture: str | None = None
     defense: str | None = None
     seed: int | None = None
@@ -60,6 +63,7 @@ class ModelMetadata:
     split: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
     parent_sha256: str | None = None
+    float_sha256: str | None = None
     input_step_uv: float | None = None
     input_bits: int | None = None
     weight_bits: int | None = None
@@ -103,6 +107,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "classes": list,
     "sampling_rate": (int, float),
     "window": int,
+    "threshold": (int, float),
     "seed": int,
     "data": dict,
     "split": dict,

@@ -1,8 +1,10 @@
 """Any single-lead ONNX classifier as one object: microvolts in, logits out."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import onnx
@@ -10,7 +12,6 @@ import onnxruntime
 
 from edgeguard.errors import InputError
 from edgeguard.runtime import loading
-from edgeguard.runtime.files import sha256_file
 from edgeguard.runtime.flags import (
     RUNTIME_ERRORS,
     create_session,
@@ -19,15 +20,22 @@ from edgeguard.runtime.flags import (
 )
 from edgeguard.runtime.host_form import host_form as derive_host_form
 from edgeguard.runtime.input_quantizer import InputQuantizer, read_input_quantizer
+from edgeguard.runtime.loading import ModelFile, read_model_file
 from edgeguard.runtime.metadata import ModelMetadata
+from edgeguard.runtime.model_spec import (
+    MICROVOLTS,
+    ModelSpec,
+    StatedFacts,
+    check_threshold,
+    read_head,
+    unit_name,
+)
 from edgeguard.runtime.saturation import may_saturate
 from edgeguard.runtime.unsigned_weights import unsigned_weights
 
 BATCHES = (64, 32, 16, 8, 1)
 """Batch sizes that a session sees: constant shapes let it reuse its memory."""
 
-MICROVOLTS = {"uV": 1.0, "mV": 1e3, "V": 1e6}
-"""Units that a file's input may have."""
 _ACTIVATION_BYTES = 64 * 2**20
 """Bound on the largest activation of one batch."""
 
@@ -36,9 +44,9 @@ class OnnxModel:
     """A classifier file, loaded; made by `open_model`.
 
     Attributes:
-        path: of the file.
-        sha256: hex digest of the file's bytes.
-        metadata: what the file says, completed by the caller's options.
+        file: that was opened: its model, its signature and its hash.
+        spec: what the file takes and gives: classes, sampling rate, window, unit, head.
+        metadata: what the file says, completed by what the caller stated.
         input_step_uv: step of the input quantiser in microvolts; None for a float input.
         fixed_batch: rows that the graph takes at a time; None where any number goes.
         batches: batch sizes in use, largest first.
@@ -46,49 +54,90 @@ class OnnxModel:
 
     def __init__(
         self,
-        path: Path,
+        file: ModelFile,
         session: onnxruntime.InferenceSession,
-        signature: loading.Signature,
+        spec: ModelSpec,
         metadata: ModelMetadata,
         *,
         quantizer: InputQuantizer | None,
         fixed_batch: int | None,
         batches: tuple[int, ...],
     ) -> None:
-        self.path = path
-        self.sha256 = sha256_file(path)
+        self.file = file
+        self.spec = spec
         self.metadata = metadata
         self.fixed_batch = fixed_batch
         self.batches = batches
-        assert metadata.classes is not None and metadata.window is not None
-        assert metadata.sampling_rate is not None and metadata.unit is not None
-        self.classes = metadata.classes
-        self.window = metadata.window
-        self.sampling_rate = metadata.sampling_rate
-        self._per_microvolt = 1 / MICROVOLTS[metadata.unit]
-        step = None if quantizer is None else quantizer.step * MICROVOLTS[metadata.unit]
+        self._per_microvolt = 1 / MICROVOLTS[spec.unit]
+        step = None if quantizer is None else quantizer.step * MICROVOLTS[spec.unit]
         self.input_step_uv = metadata.input_step_uv if step is None else step
         # Codes are computed in float32: an input of another type is rounded on the way there.
-        exact = quantizer is not None and quantizer.sole and signature.dtype is np.float32
+        exact = quantizer is not None and quantizer.sole and file.signature.dtype is np.float32
         self._quantizer = quantizer if exact else None
         self._session = session
-        self._signature = signature
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self.file.path
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the file's bytes."""
+        return self.file.sha256
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        """The model as the file holds it; nobody changes it."""
+        return self.file.proto
+
+    @property
+    def signature(self) -> loading.Signature:
+        """Where the ECG goes in and the logits come out."""
+        return self.file.signature
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether the file computes on integer codes anywhere."""
+        return self.file.is_quantised
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the logits."""
+        return self.spec.classes
+
+    @property
+    def window(self) -> int:
+        """Samples of one input."""
+        return self.spec.window
+
+    @property
+    def sampling_rate(self) -> float:
+        """Hertz."""
+        return self.spec.sampling_rate
 
     def logits(self, ecg: np.ndarray) -> np.ndarray:
-        """float32 [B, C] logits of float32 [B, 1, T] microvolts, B >= 0.
+        """float32 [B, C] logits of float32 [B, 1, T] microvolts, B >= 0; see `ModelSpec.logits`.
+
+        Raises InputError when ecg has another shape.
+        """
+        return self.spec.logits(self.outputs(ecg))
+
+    def outputs(self, ecg: np.ndarray) -> np.ndarray:
+        """float32 [B, outputs] that the file itself gives for float32 [B, 1, T] microvolts, B >= 0.
 
         Raises InputError when ecg has another shape.
         """
         if ecg.ndim != 3 or ecg.shape[1:] != (1, self.window):
             raise InputError(f"{self.path}: takes ecg [B, 1, {self.window}], got {list(ecg.shape)}")
-        logits = np.empty((len(ecg), len(self.classes)), np.float32)
+        outputs = np.empty((len(ecg), self.spec.outputs), np.float32)
         for start, size in _chunks(len(ecg), self.batches):
             rows = ecg[start : start + size]
             padding = size - len(rows)
             if padding:
                 rows = np.concatenate([rows, np.zeros((padding, 1, self.window), rows.dtype)])
-            logits[start : start + size] = self._run(rows)[: size - padding]
-        return logits
+            outputs[start : start + size] = self._run(rows)[: size - padding]
+        return outputs
 
     def labels(self, ecg: np.ndarray) -> np.ndarray:
         """int64 [B] indices of the largest logit; the first of equal ones."""
@@ -116,12 +165,12 @@ class OnnxModel:
         In the file's own unit, layout and type; integers rounded and clipped.
         """
         samples = ecg if self._per_microvolt == 1 else ecg * np.float32(self._per_microvolt)
-        samples = samples.reshape(self._signature.shape(len(ecg), self.window))
-        dtype = self._signature.dtype
+        samples = samples.reshape(self.signature.shape(len(ecg), self.window))
+        dtype = self.signature.dtype
         if np.issubdtype(dtype, np.integer):
             bounds = np.iinfo(np.dtype(dtype))
             samples = np.clip(np.rint(samples.astype(np.float64)), bounds.min, bounds.max)
-        return {self._signature.input: np.ascontiguousarray(samples, dtype)}
+        return {self.signature.input: np.ascontiguousarray(samples, dtype)}
 
     def input_codes(self, ecg: np.ndarray) -> np.ndarray:
         """What the file can tell apart: rows of equal codes have equal logits. Integers in the shape of `ecg`.
@@ -137,49 +186,38 @@ class OnnxModel:
         return self._quantizer.codes(samples)
 
     def _run(self, ecg: np.ndarray) -> np.ndarray:
-        result: np.ndarray = self._session.run([self._signature.output], self.feed(ecg))[0]
-        return result
+        result: np.ndarray = self._session.run([self.signature.output], self.feed(ecg))[0]
+        return result[:, None] if self.signature.flat else result
 
 
 def open_model(
-    path: Path | str,
-    *,
-    threads: int = 1,
-    sampling_rate: float | None = None,
-    window: int | None = None,
-    unit: str | None = None,
-    classes: Sequence[str] | None = None,
-    host_form: bool = True,
+    source: ModelFile | Path | str, *, threads: int = 1, host_form: bool = True, **facts: Unpack[StatedFacts]
 ) -> OnnxModel:
     """Load a single-lead ONNX classifier for one CPU session.
 
     Args:
-        path: the .onnx file.
+        source: the .onnx file, or one that was read already.
         threads: of the session.
-        sampling_rate: hertz, where the file's metadata lack it.
-        window: samples of the input, where metadata and input shape leave it open.
-        unit: uV, mV or V: what the input samples are, where the metadata lack it.
-        classes: names in the order of the logits, where the metadata lack them.
         host_form: run an S8S8 file as its U8S8 form (equal codes, much faster on x86).
+        facts: what the file does not say of itself.
 
-    Raises InputError for a file that is no such classifier, or that lacks a fact which no option gives.
+    Raises InputError for a file that is no such classifier, that lacks a fact which nobody states, or that states
+    another one itself.
     """
-    path = Path(path)
-    model = loading.load_onnx(path)
-    signature = loading.read_signature(model, path)
-    metadata = _complete(path, model, signature, sampling_rate, window, unit, classes)
-    quantizer = read_input_quantizer(model, signature.input)
-    if host_form:
-        model = derive_host_form(model)
-    session, fixed_batch = _open_session(path, model, signature, metadata, threads)
+    file = source if isinstance(source, ModelFile) else read_model_file(Path(source))
+    signature = file.signature
+    spec, metadata = _complete(file, facts)
+    quantizer = read_input_quantizer(file.proto, signature.input)
+    model = derive_host_form(file.proto) if host_form else file.proto
+    session, fixed_batch = _open_session(file.path, model, signature, spec.window, threads)
     opened = OnnxModel(
-        path,
+        file,
         session,
-        signature,
+        spec,
         metadata,
         quantizer=quantizer,
         fixed_batch=fixed_batch,
-        batches=(fixed_batch,) if fixed_batch else _affordable_batches(model, signature, metadata.window or 1),
+        batches=(fixed_batch,) if fixed_batch else _affordable_batches(model, signature, spec.window),
     )
     _try_out(opened)
     return opened
@@ -194,48 +232,94 @@ def _chunks(count: int, batches: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         start += size
 
 
-def _complete(
-    path: Path,
-    model: onnx.ModelProto,
-    signature: loading.Signature,
-    sampling_rate: float | None,
-    window: int | None,
-    unit: str | None,
-    classes: Sequence[str] | None,
-) -> ModelMetadata:
-    """The file's metadata with the caller's options over them, and nothing that is needed missing."""
-    props = {entry.key: entry.value for entry in model.metadata_props}
+def _complete(file: ModelFile, facts: StatedFacts) -> tuple[ModelSpec, ModelMetadata]:
+    """What the file takes and gives, by its own words, its graph and what is stated; and its metadata so completed.
+
+    Raises InputError for all that is missing, in one line, and for what is stated otherwise than the file has it.
+    """
+    path, stated, signature = file.path, file.stated, file.signature
     try:
-        metadata = ModelMetadata.from_props(
-            props,
-            sampling_rate=sampling_rate,
-            window=window,
-            unit=unit,
-            classes=None if classes is None else tuple(classes),
-        )
+        given = {**facts, "classes": _tuple(facts.get("classes")), "unit": _unit(facts.get("unit"))}
+        known = {
+            "classes": stated.classes,
+            "sampling_rate": stated.sampling_rate,
+            "window": stated.window,
+            "unit": _unit(stated.unit),
+            "threshold": stated.threshold,
+        }
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    if metadata.window is None and signature.window is not None:
-        metadata = ModelMetadata.from_props(metadata.to_props(), window=signature.window)
-    for value, field, option in (
-        (metadata.window, "length of its window (the time axis is dynamic)", "--window SAMPLES"),
-        (metadata.sampling_rate, "sampling rate", "--sampling-rate HZ"),
-        (metadata.unit, "unit of its input", "--unit uV|mV|V"),
-        (metadata.classes, "class names", "--classes N,A,O,~ (in the order of the logits)"),
-    ):
-        if value is None:
-            raise InputError(f"{path}: does not say the {field}; add {option}")
-    if metadata.unit not in MICROVOLTS:
-        raise InputError(f"{path}: unit {metadata.unit!r} is none of {', '.join(MICROVOLTS)}; give it with --unit")
-    if signature.window not in (None, metadata.window):
-        raise InputError(f"{path}: takes {signature.window} samples, not {metadata.window}; leave --window out")
-    if not metadata.window or metadata.window < 1 or not metadata.sampling_rate or metadata.sampling_rate <= 0:
-        raise InputError(f"{path}: window and sampling rate must be above 0; mend --window or --sampling-rate")
-    return metadata
+    for name, value in given.items():
+        if value is not None and known[name] not in (None, value):
+            raise InputError(
+                f"{path}: says its {name.replace('_', ' ')} itself, {_shown(known[name])}, not {_shown(value)}; "
+                f"leave --{name.replace('_', '-')} out"
+            )
+    merged = {name: value if value is not None else given.get(name) for name, value in known.items()}
+    merged["window"] = signature.window if merged["window"] is None else merged["window"]
+    single = signature.classes == 1
+    head = read_head(file.proto.graph, signature.output, single=single)
+    lacking = [text for name, text in _LACKING.items() if merged[name] is None]
+    if single and merged["threshold"] is None:
+        lacking.append(_LACKING_THRESHOLD)
+    if lacking:
+        raise InputError(f"{path}: does not say {_listing([what for what, _ in lacking])}; add {_options(lacking)}")
+    spec = ModelSpec(**{**merged, "head": head})  # type: ignore[arg-type]
+    try:
+        _check_spec(spec, signature)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return spec, replace(stated, **merged)  # type: ignore[arg-type]
+
+
+_LACKING = {
+    "classes": ("its class names", "--classes N,A,O,~ (in the order of the logits)"),
+    "sampling_rate": ("its sampling rate", "--sampling-rate HZ"),
+    "window": ("the length of its window (the time axis is dynamic)", "--window SAMPLES"),
+    "unit": ("the unit of its input", "--unit uV|mV|V"),
+}
+"""Fact -> what to call it, and the option that states it."""
+_LACKING_THRESHOLD = ("from where on its single output means the second class", "--threshold .5")
+
+
+def _check_spec(spec: ModelSpec, signature: loading.Signature) -> None:
+    """Raises InputError for facts that cannot be, or that the graph contradicts."""
+    if signature.window not in (None, spec.window):
+        raise InputError(f"takes {signature.window} samples, not {spec.window}; leave --window out")
+    if spec.window < 1 or not 0 < spec.sampling_rate < float("inf"):
+        raise InputError("window and sampling rate must be above 0; mend --window or --sampling-rate")
+    if len(set(spec.classes)) < len(spec.classes) or not all(spec.classes):
+        raise InputError(f"class names {','.join(spec.classes)}: each must be named once; mend --classes")
+    check_threshold(spec.threshold, head=spec.head)
+    number = len(spec.classes)
+    if spec.outputs == 1 and number != 2:
+        raise InputError(f"a single output tells two classes apart, not {number}; name them: --classes N,A")
+    if number < 2:
+        raise InputError(f"{number} class name; a classifier has at least two; mend --classes")
+
+
+def _tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
+
+
+def _unit(text: str | None) -> str | None:
+    return None if text is None else unit_name(text)
+
+
+def _shown(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _listing(texts: list[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _options(lacking: list[tuple[str, str]]) -> str:
+    return " ".join(option for _, option in lacking)
 
 
 def _open_session(
-    path: Path, model: onnx.ModelProto, signature: loading.Signature, metadata: ModelMetadata, threads: int
+    path: Path, model: onnx.ModelProto, signature: loading.Signature, window: int, threads: int
 ) -> tuple[onnxruntime.InferenceSession, int | None]:
     """A session and its fixed batch size; None where any batch size goes."""
     load = partial(load_session, path, threads=threads)
@@ -244,7 +328,7 @@ def _open_session(
         return session, signature.batch
     try:
         free = load(loading.make_batch_symbolic(model))
-        if _same_rows(session, free, signature, metadata.window or 1):
+        if _same_rows(session, free, signature, window):
             return free, None
     except (InputError, *RUNTIME_ERRORS):
         pass  # the graph hard-codes its batch of one: run row by row
@@ -300,7 +384,7 @@ def _try_out(model: OnnxModel) -> None:
     except RUNTIME_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{model.path}: cannot run {model.window} samples ({reason}); mend --window") from error
-    if len(shape) != 2 or shape[1] != len(model.classes):
+    if shape != (model.batches[-1], model.spec.outputs):
         raise InputError(
             f"{model.path}: gives logits {list(shape)} for {len(model.classes)} named classes; mend --classes"
         )

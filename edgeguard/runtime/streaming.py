@@ -9,10 +9,9 @@ import onnxruntime
 from onnx import ModelProto, ValueInfoProto, helper
 
 from edgeguard.errors import InputError
-from edgeguard.runtime.files import sha256_file
-from edgeguard.runtime.loading import load_onnx
-from edgeguard.runtime.metadata import ModelMetadata
-from edgeguard.runtime.session import MICROVOLTS, load_session
+from edgeguard.runtime.loading import ModelFile, read_model_file
+from edgeguard.runtime.model_spec import MICROVOLTS, ModelSpec, check_threshold, read_head
+from edgeguard.runtime.session import load_session
 from edgeguard.runtime.stream_form import PAST, PRESENT, State, stream_form
 
 _CPU = "cpu"
@@ -26,38 +25,31 @@ class StreamModel:
     model gives for the `window` samples that end with the newest one.
 
     Attributes:
-        path: of the file.
-        sha256: hex digest of the file's bytes.
+        file: that was opened.
+        spec: what a decision is about: classes, sampling rate, window, unit, head.
         metadata: what the file says.
         hop: samples of one step.
-        window: samples that one decision is about.
-        sampling_rate: hertz.
-        classes: names in the order of the logits.
         lag: newest samples that no feature sees yet.
         hops: steps taken since the start.
     """
 
     def __init__(
         self,
-        path: Path,
-        metadata: ModelMetadata,
+        file: ModelFile,
+        spec: ModelSpec,
+        hop: int,
         model: ModelProto,
         session: onnxruntime.InferenceSession,
         *,
         states: list[State],
     ) -> None:
-        self.path = path
-        self.sha256 = sha256_file(path)
-        self.metadata = metadata
-        assert metadata.hop is not None and metadata.window is not None and metadata.classes is not None
-        assert metadata.sampling_rate is not None and metadata.unit is not None
-        self.hop = metadata.hop
-        self.window = metadata.window
-        self.sampling_rate = metadata.sampling_rate
-        self.classes = metadata.classes
+        self.file = file
+        self.spec = spec
+        self.metadata = metadata = file.stated
+        self.hop = hop
         self.lag = metadata.lag or 0
         self.hops = 0
-        self._per_microvolt = np.float32(1 / MICROVOLTS[metadata.unit])
+        self._per_microvolt = np.float32(1 / MICROVOLTS[spec.unit])
         self._session = session
         self._states = states
         self._ecg = _zeros(next(value for value in model.graph.input if not value.name.startswith(PAST)))
@@ -66,6 +58,31 @@ class StreamModel:
         self._wholes = [[np.zeros(state.whole, state.dtype) for state in states] for _ in range(2)]
         self._bindings = [self._bind(model, writes) for writes in range(2)]
         self.reset()
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self.file.path
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the file's bytes."""
+        return self.file.sha256
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the logits."""
+        return self.spec.classes
+
+    @property
+    def window(self) -> int:
+        """Samples that one decision is about."""
+        return self.spec.window
+
+    @property
+    def sampling_rate(self) -> float:
+        """Hertz."""
+        return self.spec.sampling_rate
 
     def reset(self) -> None:
         """Begin a new stream."""
@@ -87,7 +104,9 @@ class StreamModel:
         self._fill(samples)
         self._session.run_with_iobinding(self._bindings[self.hops % 2])
         self.hops += 1
-        return self._logits[0].astype(np.float32) if self.hops * self.hop >= self.window else None
+        if self.hops * self.hop < self.window:
+            return None
+        return self.spec.logits(self._logits.reshape(1, -1).astype(np.float32))[0]
 
     def state(self) -> dict[str, np.ndarray]:
         """All that a stream knows, to go on from later: the file's states, in the file's own codes, and where it is."""
@@ -147,30 +166,33 @@ class StreamModel:
         self._ecg.reshape(-1)[:] = scaled
 
 
-def open_stream(path: Path | str, *, threads: int = 1) -> StreamModel:
+def open_stream(source: ModelFile | Path | str, *, threads: int = 1) -> StreamModel:
     """Load a streaming file for one CPU session.
+
+    Args:
+        source: the file, or one that was read already.
 
     Raises InputError for a file that is no stream, or that lacks a fact.
     """
-    path = Path(path)
-    model = load_onnx(path)
-    try:
-        metadata = ModelMetadata.from_props({entry.key: entry.value for entry in model.metadata_props})
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    if metadata.hop is None:
+    file = source if isinstance(source, ModelFile) else read_model_file(Path(source))
+    path, stated = file.path, file.stated
+    if stated.hop is None:
         raise InputError(f"{path}: is no streaming file; make one with edgeguard export {path} --streaming")
-    for value, name in (
-        (metadata.window, "window"),
-        (metadata.sampling_rate, "sampling_rate"),
-        (metadata.classes, "classes"),
-        (metadata.unit, "unit"),
-    ):
+    facts = {name: getattr(stated, name) for name in ("classes", "sampling_rate", "window", "unit")}
+    for name, value in facts.items():
         if value is None:
             raise InputError(f"{path}: its metadata lack edgeguard.{name}; compile it anew with edgeguard export")
-    form, states = stream_form(model)
+    output = next(value for value in file.proto.graph.output if not value.name.startswith(PRESENT))
+    shape = [dim.dim_value for dim in output.type.tensor_type.shape.dim]
+    head = read_head(file.proto.graph, output.name, single=shape[-1:] == [1] or len(shape) == 1)
+    try:
+        check_threshold(stated.threshold, head=head)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    form, states = stream_form(file.proto)
     session = load_session(path, form, threads)
-    return StreamModel(path, metadata, form, session, states=states)
+    spec = ModelSpec(**facts, head=head, threshold=stated.threshold)
+    return StreamModel(file, spec, stated.hop, form, session, states=states)
 
 
 def _zeros(value: ValueInfoProto) -> np.ndarray:

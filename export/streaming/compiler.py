@@ -1,10 +1,9 @@
 """The streaming compiler: a window model's file to a file that takes one hop and remembers the rest."""
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import onnx
@@ -19,8 +18,8 @@ from edgeguard.export.streaming.plan import check_hop, plan_stream, receptive_fi
 from edgeguard.export.streaming.proof import CLOSE, EQUAL, Proof, proof_signal, run_proof
 from edgeguard.export.streaming.window_graph import WindowGraph, read_window_graph
 from edgeguard.runtime.files import write_bytes
-from edgeguard.runtime.loading import load_onnx, read_signature
 from edgeguard.runtime.metadata import ModelMetadata
+from edgeguard.runtime.model_spec import StatedFacts
 from edgeguard.runtime.session import OnnxModel, open_model
 from edgeguard.runtime.streaming import open_stream
 
@@ -58,16 +57,13 @@ class Compiled:
 
 
 def compile_stream(
-    path: Path | str,
+    source: OnnxModel | Path | str,
     out: Path | str,
     *,
     hop: float = 1.0,
     signal: np.ndarray | None = None,
     proof_hops: int = PROOF_HOPS,
-    sampling_rate: float | None = None,
-    window: int | None = None,
-    unit: str | None = None,
-    classes: Sequence[str] | None = None,
+    **facts: Unpack[StatedFacts],
 ) -> Compiled:
     """Compile a window model's file, prove the stream equal to it, and write the stream.
 
@@ -75,21 +71,19 @@ def compile_stream(
     codes; the mean over the window comes from integer sums over hops. Nothing else of the graph changes.
 
     Args:
-        path: any single-lead ONNX classifier.
+        source: any single-lead ONNX classifier, or one that is open already.
         out: of the stream; stands there only when the proof held.
         hop: seconds, a multiple of the network's total stride.
         signal: float32 [n] microvolts to prove it on; by default synthetic, of `proof_hops` decisions.
-        sampling_rate, window, unit, classes: of a file whose metadata lack them, as `open_model` takes them.
+        facts: what the file does not say of itself.
 
     Raises InputError for a layer that no stream can repeat, naming it and the mend; for a hop that no alignment
     allows; and when the proof fails.
     """
-    path, out = Path(path), Path(out)
-    opened = open_model(path, sampling_rate=sampling_rate, window=window, unit=unit, classes=classes)
-    model = load_onnx(path)
-    signature = read_signature(model, path)
+    opened = source if isinstance(source, OnnxModel) else open_model(source, **facts)
+    path, out = opened.path, Path(out)
     try:
-        graph = read_window_graph(model, signature, opened.window)
+        graph = read_window_graph(opened.proto, opened.signature, opened.window)
         timeline = read_timeline(graph)
         samples = check_hop(timeline, hop=hop, sampling_rate=opened.sampling_rate, window=opened.window)
         plan = plan_stream(graph, timeline, samples)

@@ -43,6 +43,7 @@ from edgeguard.evaluation.subject import Subject, open_subject
 from edgeguard.firmware_sim.engine import Engine
 from edgeguard.firmware_sim.sensor import SensorChain
 from edgeguard.models.run import Run
+from edgeguard.runtime.model_spec import ModelSpec
 
 RATE = 300.0
 WINDOW = 600
@@ -366,7 +367,7 @@ def records(*lengths: int) -> list[Record]:
 def test_streams_are_records_that_last() -> None:
     some = records(700, 1500, 1600, 900, 2000, 1499)
     dataset = build("noise", some, window=WINDOW)
-    subject = Subject("x", lambda ecg: ecg, ("N", "A", "O", "~"), WINDOW, None, None, None, None, "x")
+    subject = Subject("x", lambda ecg: ecg, ModelSpec(("N", "A", "O", "~"), 300.0, WINDOW), None, None, None, None, "x")
     streams, line = choose_streams(subject, dataset, some, seconds=5.0, count=9)
     assert streams.names == ("R1", "R2", "R4")
     assert streams.ecg.shape == (3, 1, 1500)

@@ -17,6 +17,7 @@ from edgeguard.errors import InputError
 from edgeguard.evaluation.subject import Subject, open_subject, parent_run, training_of
 from edgeguard.models.run import Run
 from edgeguard.runtime.files import write_json
+from edgeguard.runtime.model_spec import ModelSpec
 
 MakeRun = Callable[..., Run]
 WriteFile = Callable[..., Path]
@@ -57,7 +58,7 @@ def test_a_file_apart_from_its_run_has_none(make_run: MakeRun, write_file: Write
 
 def test_what_a_file_does_not_say_is_said_for_it(write_file: WriteFile):
     file = write_file("bare.onnx", said=False)
-    with pytest.raises(InputError, match=r"bare\.onnx: does not say the sampling rate"):
+    with pytest.raises(InputError, match=r"bare\.onnx: does not say its class names, its sampling rate"):
         open_subject(file)
     subject = open_subject(file, sampling_rate=300.0, unit="mV", classes=CLASSES)
     assert (subject.classes, subject.window) == (CLASSES, 120)
@@ -87,7 +88,9 @@ def test_ties_go_to_the_attacker(make_run: MakeRun):
 @given(st.lists(st.lists(st.integers(-2, 2), min_size=4, max_size=4), min_size=1, max_size=8), st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
 def test_a_record_is_right_only_where_its_logit_exceeds_every_other(rows: list[list[int]], label: int):
-    subject = Subject("it", lambda ecg: np.array(rows, np.float32), CLASSES, 120, None, None, None, None, "")
+    subject = Subject(
+        "it", lambda ecg: np.array(rows, np.float32), ModelSpec(CLASSES, 300.0, 120), None, None, None, None, ""
+    )
     predicted = subject.judge(np.zeros((len(rows), 1, 120), np.float32), np.full(len(rows), label))
     for row, found in zip(rows, predicted, strict=True):
         assert row[found] == max(row)

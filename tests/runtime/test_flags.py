@@ -137,5 +137,5 @@ def test_weights_that_are_computed_are_refused_where_they_may_overflow(opened_wi
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
     onnx.save(model, tmp_path / "computed.onnx")
     with pytest.raises(InputError, match=r"lacks VNNI, as it computes weights") as caught:
-        open_model(tmp_path / "computed.onnx", sampling_rate=30, unit="uV", classes=["N"])
+        open_model(tmp_path / "computed.onnx", sampling_rate=30, unit="uV", classes=["N", "A"], threshold=0.5)
     assert "\n" not in str(caught.value)

@@ -3,22 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from edgeguard.ecg.origin import Named, trained_on
 from edgeguard.errors import InputError
 from edgeguard.evaluation.comparison import share_sources
-from edgeguard.evaluation.contender import Contender
+from edgeguard.evaluation.contender import Contender, check_same_spec
 from edgeguard.evaluation.run_export import export_model
 from edgeguard.evaluation.sources import Source, check_agreement, sources_of
-from edgeguard.evaluation.subject import Subject, file_subject, open_subject
-from edgeguard.export.codes import is_quantised
+from edgeguard.evaluation.subject import Subject, file_subject, open_subject, run_subject
 from edgeguard.export.exporter import write_float
 from edgeguard.models.run import load_run
-from edgeguard.runtime.loading import load_onnx
-from edgeguard.runtime.metadata import ModelMetadata
+from edgeguard.runtime.loading import ModelFile, read_model_file
+from edgeguard.runtime.model_spec import StatedFacts, stated_facts
 from edgeguard.runtime.session import OnnxModel, open_model
 from edgeguard.runtime.telling import Say
 
@@ -65,7 +64,15 @@ class Forms:
 
 
 def open_forms(
-    model: Path, reference: Path | None, *, profile: str, out: Path, data: Named, say: Say, **facts: Any
+    model: Path,
+    reference: Path | None,
+    *,
+    profile: str,
+    out: Path,
+    data: Named,
+    say: Say,
+    threads: int = 1,
+    **facts: Unpack[StatedFacts],
 ) -> Forms:
     """The file, or the int8 file of a run, with the float forms that are at hand.
 
@@ -75,23 +82,20 @@ def open_forms(
         profile: of the attacks, whose default gradient sources are meant.
         out: folder for files that have to be made.
         data: that a run without an int8 file is calibrated on, where it is not what its own options name.
-        facts: what a foreign file does not say of itself.
+        threads: of ONNX Runtime.
+        facts: what the file does not say of itself; a reference that does not say them either has the same.
 
     Raises InputError for what is no classifier file, or forms that are not of one network.
     """
-    audited = _audited(model, out=out, data=data, say=say, **facts)
+    audited = _audited(model, out=out, data=data, say=say, threads=threads, **facts)
     assert audited.file is not None
-    quantised = is_quantised(load_onnx(audited.file.path))
+    quantised = audited.file.is_quantised
     form = INT8 if quantised else FP32
     if reference is not None and not quantised:
         raise InputError(f"--reference {reference}: {audited.name} computes in float itself; leave it out")
-    others = _float_forms(audited, reference, out=out, **facts) if quantised else {}
+    others = _float_forms(audited, reference, out=out, threads=threads) if quantised else {}
     for name, other in others.items():
-        if (other.classes, other.window) != (audited.classes, audited.window):
-            raise InputError(
-                f"{other.name}: takes {other.window} samples of classes {','.join(other.classes)}, {audited.name} "
-                f"{audited.window} of {','.join(audited.classes)}; name its own {name} form with --reference"
-            )
+        check_same_spec(audited, other, mend=f"name its own {name} form with --reference")
     own, lacking = _sources(audited, profile, None if quantised else ("twin",))
     chief = next((name for name in (FP32, TORCH) if name in others), None)
     first = Contender(audited, audited, own)
@@ -132,68 +136,73 @@ def with_agreeing_twins(forms: Forms, ecg: np.ndarray) -> Forms:
     return replace(forms, judged=kept, lacking=next(iter(dropped.values())))
 
 
-def _audited(model: Path, *, out: Path, data: Named, say: Say, **facts: Any) -> Subject:
+def _audited(model: Path, *, out: Path, data: Named, say: Say, threads: int, **facts: Unpack[StatedFacts]) -> Subject:
     """The file; of a run its own int8 file, made where there is none. Either with its run, where that is at hand."""
     if not model.is_dir():
-        return open_subject(model, **facts)
+        return open_subject(model, threads=threads, **facts)
     run = load_run(model)
     found = [
-        path
-        for folder in (model, out)
-        for path in _files_of(run.weights_sha256, folder)
-        if is_quantised(load_onnx(path))
+        file for folder in (model, out) for file in _files_of(run.weights_sha256, None, folder) if file.is_quantised
     ]
     if found:
-        say(f"file: {found[0]}")
-        return replace(file_subject(open_model(found[0], threads=facts.get("threads", 1))), run=run)
+        say(f"file: {found[0].path}")
+        return replace(file_subject(open_model(found[0], threads=threads)), run=run)
     say(f"{model}: has no int8 file; exporting one into {out}")
     spec, labels = trained_on(run.config["options"], *data)
     made = export_model(model, int8=True, data=spec, labels=labels, out=out, say=say)
     assert made.int8 is not None
-    return replace(file_subject(open_model(made.int8, threads=facts.get("threads", 1))), run=run)
+    return replace(file_subject(open_model(made.int8, threads=threads)), run=run)
 
 
-def _float_forms(audited: Subject, reference: Path | None, *, out: Path, **facts: Any) -> dict[str, Subject]:
+def _float_forms(audited: Subject, reference: Path | None, *, out: Path, threads: int) -> dict[str, Subject]:
     """Form -> the run and the float file of the audited file's network, as far as they are at hand."""
-    file = audited.file
+    file, facts = audited.file, stated_facts(audited.spec)
     assert file is not None
     if reference is not None:
-        named = open_subject(reference, **({} if reference.is_dir() else facts))
-        if named.file is not None and is_quantised(load_onnx(named.file.path)):
+        named = open_subject(reference, threads=threads, **facts)
+        if named.file is not None and named.file.is_quantised:
             raise InputError(f"--reference {reference}: computes on codes itself; name the file's float form")
         if named.file is not None:
-            return {FP32: named, **({TORCH: open_subject(named.run.path)} if named.run else {})}
+            return {FP32: named, **({TORCH: run_subject(named.run)} if named.run else {})}
         assert named.run is not None
         run = named.run
     else:
-        beside = [
-            path for path in _files_of(audited.weights_sha256, file.path.parent) if not is_quantised(load_onnx(path))
-        ]
+        found = _files_of(audited.weights_sha256, file.metadata.float_sha256, file.path.parent, without=file.path)
+        beside = [open_model(one, threads=threads, **facts) for one in found if not one.is_quantised][:1]
         if beside and audited.run is None:
-            return {FP32: open_subject(beside[0], **facts)}
+            return {FP32: file_subject(beside[0])}
         if audited.run is None:
             return {}
         run = audited.run
         if beside:
-            return {FP32: replace(open_subject(beside[0], **facts), run=run), TORCH: open_subject(run.path)}
+            return {FP32: replace(file_subject(beside[0]), run=run), TORCH: run_subject(run)}
     try:
         made = write_float(run, out / f"{file.path.stem.removesuffix('-int8')}-fp32.onnx")
     except InputError:
-        return {TORCH: open_subject(run.path)}
-    return {FP32: replace(file_subject(open_model(made)), run=run), TORCH: open_subject(run.path)}
+        return {TORCH: run_subject(run)}
+    return {FP32: replace(file_subject(open_model(made)), run=run), TORCH: run_subject(run)}
 
 
-def _files_of(weights_sha256: str | None, folder: Path) -> list[Path]:
-    """The window files in a folder that say they were exported from the weights."""
+def _files_of(
+    weights_sha256: str | None, float_sha256: str | None, folder: Path, *, without: Path | None = None
+) -> list[ModelFile]:
+    """The window files in a folder that say they were exported from the weights, or are the float file named.
+
+    Args:
+        without: a file that is known already.
+    """
     found = []
-    for path in sorted(folder.glob("*.onnx")) if weights_sha256 else []:
+    for path in sorted(folder.glob("*.onnx")) if weights_sha256 or float_sha256 else []:
+        if without is not None and path.resolve() == without.resolve():
+            continue
         try:
-            props = {entry.key: entry.value for entry in load_onnx(path).metadata_props}
-            about = ModelMetadata.from_props(props)
+            file = read_model_file(path)
+            about = file.stated
         except InputError:
             continue
-        if about.parent_sha256 == weights_sha256 and about.hop is None:
-            found.append(path)
+        exported = weights_sha256 is not None and about.parent_sha256 == weights_sha256
+        if (exported or file.sha256 == float_sha256) and about.hop is None:
+            found.append(file)
     return found
 
 

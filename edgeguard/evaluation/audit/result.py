@@ -63,7 +63,10 @@ class ModelFacts:
         sha256, bytes: of the file.
         parent: sha256 of the weights that it says it was exported from; None where unknown.
         compared_with: the float form it is held against: `fp32` path, `torch` run folder, or None.
-        unit: of the input's samples: uV, mV or V; with rate, window and classes it opens a file that says nothing.
+        unit: of the input's samples: uV, mV or V; with rate, window, classes and threshold it opens a file that says
+            nothing.
+        threshold: probability from which a single output means the second class; None for an output a class.
+        external: files beside it that hold its weights.
     """
 
     path: str
@@ -79,6 +82,8 @@ class ModelFacts:
     parent: str | None
     compared_with: str | None
     unit: str = "uV"
+    threshold: float | None = None
+    external: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The whole audit of one file: from a name to a verdict."""
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.subject import Subject
 from edgeguard.models.run import CONFIG
 from edgeguard.runtime.files import write_bytes
-from edgeguard.runtime.loading import load_onnx
 from edgeguard.runtime.telling import Say, log
 
 SECTIONS = "sections"
@@ -136,9 +134,7 @@ def check_writable(folder: Path) -> None:
 
 def _content(subject: Subject) -> str:
     """Hex digest of what is judged, of a file with the weights that lie outside of it."""
-    if subject.file is None:
-        return subject.sha256
-    return hashlib.sha256(load_onnx(subject.file.path).SerializeToString()).hexdigest()
+    return subject.sha256 if subject.file is None else subject.file.file.content_sha256
 
 
 def _model_facts(forms: Forms) -> ModelFacts:
@@ -157,5 +153,7 @@ def _model_facts(forms: Forms) -> ModelFacts:
         input_step_uv=file.input_step_uv,
         parent=about.parent_sha256,
         compared_with=forms.compared_with,
-        unit=about.unit or "uV",
+        unit=file.spec.unit,
+        threshold=file.spec.threshold,
+        external=file.file.external,
     )

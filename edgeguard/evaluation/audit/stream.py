@@ -21,8 +21,8 @@ from edgeguard.firmware_sim.engine import Status
 from edgeguard.firmware_sim.scorers import StreamModel, WindowModel
 from edgeguard.firmware_sim.simulator import WatchOptions, simulate
 from edgeguard.runtime.cost import file_cost
-from edgeguard.runtime.loading import load_onnx, read_signature
 from edgeguard.runtime.session import OnnxModel
+from edgeguard.runtime.streaming import StreamModel as FileStream
 from edgeguard.runtime.streaming import open_stream
 
 SHOWN = 1_800
@@ -55,24 +55,15 @@ def stream_file(file: OnnxModel, *, proof_hops: int, seconds: float, seed: int, 
     target = out / f"{file.path.stem}-stream.onnx"
     compiled: Compiled | None = None
     try:
-        compiled = compile_stream(
-            file.path,
-            target,
-            hop=nearest_hop(file),
-            proof_hops=proof_hops,
-            sampling_rate=file.sampling_rate,
-            window=file.window,
-            unit=file.metadata.unit,
-            classes=file.classes,
-        )
+        compiled = compile_stream(file, target, hop=nearest_hop(file), proof_hops=proof_hops)
     except InputError as error:
         message = str(error)
     else:
         proof = compiled.proof
         equal = "in every bit" if compiled.equality == "equal" else "within 1e-4, and of the same class,"
         message = f"equal to the window file {equal} at {_held(compiled)} of {proof.hops} hops"
-    model: WindowModel | StreamModel = open_stream(compiled.path) if compiled else file
-    stream, failure = _played(model, seconds=seconds, seed=seed)
+    opened = open_stream(compiled.path) if compiled else None
+    stream, failure = _played(opened or file, seconds=seconds, seed=seed)
     stream = replace(
         stream,
         compiled=compiled is not None,
@@ -82,7 +73,7 @@ def stream_file(file: OnnxModel, *, proof_hops: int, seconds: float, seed: int, 
         macs_per_hop=compiled.hop_macs if compiled else None,
         macs_per_window=compiled.window_macs if compiled else _window_macs(file),
     )
-    return Streamed(stream, compiled.path.name if compiled else None, _bill(file, compiled), failure)
+    return Streamed(stream, compiled.path.name if compiled else None, _bill(file, opened), failure)
 
 
 def stream_checks(found: Streamed, demands: Thresholds) -> tuple[Check, ...]:
@@ -164,8 +155,7 @@ def nearest_hop(file: OnnxModel) -> float:
 
     Raises InputError for a layer that no stream can repeat.
     """
-    model = load_onnx(file.path)
-    graph = read_window_graph(model, read_signature(model, file.path), file.window)
+    graph = read_window_graph(file.proto, file.signature, file.window)
     stride = read_timeline(graph).total_stride
     hops = min(max(round(file.sampling_rate / stride), 1), max(file.window // stride, 1))
     return hops * stride / file.sampling_rate
@@ -183,18 +173,18 @@ def _held(compiled: Compiled) -> int:
 
 def _window_macs(file: OnnxModel) -> int:
     try:
-        return file_cost(load_onnx(file.path), file.path, window=file.window).macs
+        return file_cost(file.proto, file.path, window=file.window).macs
     except InputError:
         return 0
 
 
-def _bill(file: OnnxModel, compiled: Compiled | None) -> dict[str, Any] | None:
+def _bill(file: OnnxModel, stream: FileStream | None) -> dict[str, Any] | None:
     """Of what a watch would run, the stream where there is one; the window file's own lies in it as `window_file`."""
     try:
         hop = _second(file.sampling_rate)
-        window = bill(file.path, hop=hop, sampling_rate=file.sampling_rate, window=file.window).to_json()
+        window = bill(file.file, hop=hop, sampling_rate=file.sampling_rate, window=file.window).to_json()
     except InputError:
         return None
-    if compiled is None:
+    if stream is None:
         return window
-    return {**bill(compiled.path).to_json(), "window_file": window}
+    return {**bill(stream.file).to_json(), "window_file": window}

@@ -15,7 +15,13 @@ from edgeguard.cli.rungs import rung_lines
 @click.argument("run", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
 @click.option("--int8", is_flag=True, help="Also the quantised file, calibrated on training windows.")
 @click.option("--streaming", is_flag=True, help="Also a file that takes one hop at a time, of the last file made.")
-@click.option("--hop", type=float, default=1.0, show_default=True, metavar="SECONDS", help="Of the streaming file.")
+@click.option(
+    "--hop",
+    type=float,
+    metavar="SECONDS",
+    help="Samples between two decisions of the streaming file, in seconds; a multiple of the network's stride "
+    "[default: the multiple nearest to 1 s].",
+)
 @click.option("--classes", help="Of FILE.onnx in the order of its logits, where it does not say: N,A,O,~")
 @click.option("--unit", help="Of the input of FILE.onnx, where it does not say: uV, mV or V.")
 @click.option("--window", type=int, metavar="SAMPLES", help="Of FILE.onnx, where it does not say.")

@@ -10,8 +10,9 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.errors import InputError
 
 FRACTIONS = (0.8, 0.1, 0.1)
-COPIES = {"A": 1, "~": 5}
-"""Extra copies of each training record of a rare class (Han et al. 2020: AF twice, Noise six times)."""
+CINC_TIMES = {"N": 1, "A": 2, "O": 1, "~": 6}
+"""How often an epoch takes each training record of a class of CinC 2017 (Han et al. 2020)."""
+_PART_OF_LARGEST, _MOST_TIMES = 3, 6
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,25 @@ def split_from(dataset: Dataset, config: dict[str, Any]) -> Split:
 def oversample(dataset: Dataset, index: np.ndarray) -> np.ndarray:
     """`index` with the extra copies of rare classes appended (for training records only).
 
-    No class is copied beyond the size of the largest one: balanced records stay as they are.
+    Records of N, A, O and ~, in whatever order, follow Han et al. (2020): AF twice, Noise six times. Any other list of
+    classes: a class is taken as often as keeps it within a third of the largest one, at most six times; at the
+    proportions of CinC 2017 that is the same. No class is copied beyond the size of the largest one.
     """
     labels = dataset.labels[index]
-    largest = np.bincount(labels).max()
+    counts = np.bincount(labels, minlength=len(dataset.classes))
     extra = []
-    for name, copies in COPIES.items():
-        members = index[labels == dataset.classes.index(name)] if name in dataset.classes else index[:0]
-        room = largest // len(members) - 1 if len(members) else 0
-        extra.append(np.repeat(members, min(copies, room)))
+    for place, name in enumerate(dataset.classes):
+        if counts[place]:
+            times = _times(name, dataset.classes, int(counts[place]), int(counts.max()))
+            extra.append(np.repeat(index[labels == place], times - 1))
     return np.concatenate([index, *extra])
+
+
+def _times(name: str, classes: Sequence[str], count: int, largest: int) -> int:
+    """How often an epoch takes each of `count` records of a class."""
+    if set(classes) == set(CINC_TIMES):
+        return min(CINC_TIMES[name], largest // count)
+    return min(max(largest // (_PART_OF_LARGEST * count), 1), _MOST_TIMES)
 
 
 def _positions(dataset: Dataset, names: Sequence[str]) -> list[int]:

@@ -84,7 +84,7 @@ def export_model(
     *,
     int8: bool = False,
     streaming: bool = False,
-    hop: float = 1.0,
+    hop: float | None = None,
     data: Data | None = None,
     ecg: Signals | None = None,
     labels: Labels | None = None,
@@ -107,7 +107,7 @@ def export_model(
         model: run folder; None: the newest finished one under `runs/`; or, for a stream alone, an ONNX file.
         int8: also the quantised file, calibrated on training windows.
         streaming: also a file that takes one hop at a time, of the last file made.
-        hop: of the streaming file, seconds.
+        hop: of the streaming file, seconds; None: the multiple of the network's stride nearest to 1 s.
         data, ecg, labels: what the run was trained on, where its config does not lead there.
         calibration: auto (ranks several on validation records), minmax, percentile:99.99 or entropy; None: auto, but
             percentile:99.99 for networks above 100 million multiply-accumulates a window.
@@ -171,7 +171,7 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-def _stream(path: Path, folder: Path | None, hop: float, say: Say, **facts: Any) -> Compiled:
+def _stream(path: Path, folder: Path | None, hop: float | None, say: Say, **facts: Any) -> Compiled:
     """`NAME-stream.onnx` of a window model's file, in its own folder unless told."""
     say(f"compiling the stream and proving it against {path.name}")
     return compile_stream(path, (folder or path.parent) / f"{path.stem}-stream.onnx", hop=hop, **facts)

@@ -14,7 +14,7 @@ from edgeguard.errors import InputError
 from edgeguard.export.rung import Rung
 from edgeguard.export.streaming.emit import write_stream
 from edgeguard.export.streaming.layers import read_timeline
-from edgeguard.export.streaming.plan import check_hop, plan_stream, receptive_field, window_macs
+from edgeguard.export.streaming.plan import choose_hop, plan_stream, receptive_field, window_macs
 from edgeguard.export.streaming.proof import CLOSE, EQUAL, Proof, proof_signal, run_proof
 from edgeguard.export.streaming.window_graph import WindowGraph, read_window_graph
 from edgeguard.runtime.files import write_bytes
@@ -60,7 +60,7 @@ def compile_stream(
     source: OnnxModel | Path | str,
     out: Path | str,
     *,
-    hop: float = 1.0,
+    hop: float | None = None,
     signal: np.ndarray | None = None,
     proof_hops: int = PROOF_HOPS,
     **facts: Unpack[StatedFacts],
@@ -73,7 +73,7 @@ def compile_stream(
     Args:
         source: any single-lead ONNX classifier, or one that is open already.
         out: of the stream; stands there only when the proof held.
-        hop: seconds, a multiple of the network's total stride.
+        hop: seconds, a multiple of the network's total stride; None: the multiple nearest to 1 s.
         signal: float32 [n] microvolts to prove it on; by default synthetic, of `proof_hops` decisions.
         facts: what the file does not say of itself.
 
@@ -85,7 +85,7 @@ def compile_stream(
     try:
         graph = read_window_graph(opened.proto, opened.signature, opened.window)
         timeline = read_timeline(graph)
-        samples = check_hop(timeline, hop=hop, sampling_rate=opened.sampling_rate, window=opened.window)
+        samples = choose_hop(timeline, hop=hop, sampling_rate=opened.sampling_rate, window=opened.window)
         plan = plan_stream(graph, timeline, samples)
         stream, initial = write_stream(graph, timeline, plan)
     except InputError as error:

@@ -89,18 +89,23 @@ def window_macs(timeline: Timeline) -> int:
     return sum(layer.macs * timeline.lengths[layer.outputs[0]] for layer in timeline.layers)
 
 
-def check_hop(timeline: Timeline, *, hop: float, sampling_rate: float, window: int) -> int:
-    """Samples of a hop of `hop` seconds.
+def choose_hop(timeline: Timeline, *, hop: float | None, sampling_rate: float, window: int) -> int:
+    """Samples of a hop of `hop` seconds; None: of the multiple of the total stride that is nearest to one second.
 
-    Raises InputError for a hop that is no multiple of the total stride, or longer than the window.
+    Raises InputError for a hop that is no multiple of the total stride, or longer than the window; it names the
+    nearest hops.
     """
-    stride = timeline.total_stride
+    stride, most = timeline.total_stride, max(window // timeline.total_stride, 1)
+    if hop is None:
+        return min(max(round(sampling_rate / stride), 1), most) * stride
     exact = hop * sampling_rate
     samples = round(exact) if 0 < exact < np.inf else 0
     if samples < 1 or samples % stride or abs(samples - exact) > 1e-6 * samples or samples > window:
+        below = min(max(int(samples // stride), 1), most)
+        nearest = " or ".join(f"{n * stride / sampling_rate:.8g}" for n in (below, below + 1) if n <= most)
         raise InputError(
             f"hop: {hop:g} s is {exact:g} samples at {sampling_rate:g} Hz; give a multiple of {stride} samples "
-            f"({stride / sampling_rate:g} s), at most the window of {window}, with --hop"
+            f"({stride / sampling_rate:g} s), at most the window of {window}, with --hop (nearest: {nearest})"
         )
     return samples
 

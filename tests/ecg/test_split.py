@@ -11,12 +11,12 @@ from edgeguard.ecg.split import oversample, split, split_from, stratified
 from edgeguard.errors import InputError
 
 
-def make(counts: tuple[int, ...], *, copies: int = 0) -> Dataset:
+def make(counts: tuple[int, ...], *, copies: int = 0, classes: tuple[str, ...] = CLASSES) -> Dataset:
     """So many records of each class with distinct samples; the first `copies` stand there a second time."""
-    labels = [name for name, count in zip(CLASSES, counts, strict=True) for _ in range(count)]
+    labels = [name for name, count in zip(classes, counts, strict=True) for _ in range(count)]
     records = [Record(f"r{i}", np.array([i + 1.0, 7.0]), label=label) for i, label in enumerate(labels)]
     again = [Record(f"copy{i}", records[i].ecg, label=records[i].label) for i in range(copies)]
-    return build("here", [*records, *again], window=4)
+    return build("here", [*records, *again], window=4, classes=classes)
 
 
 PARTS = ("train", "validation", "test")
@@ -108,6 +108,27 @@ def test_no_class_is_copied_beyond_the_largest():
     nearly = make((10, 6, 10, 3))
     counts = np.bincount(nearly.labels[oversample(nearly, np.arange(29))])
     assert counts.tolist() == [10, 6, 10, 9]
+
+
+@pytest.mark.parametrize(
+    ("classes", "counts", "drawn"),
+    [
+        (("N", "A", "O"), (4061, 606, 1932), (4061, 2 * 606, 1932)),  # CinC 2017's training part: its own rule
+        (("w", "x", "y", "z"), (4061, 606, 1932, 223), (4061, 2 * 606, 1932, 6 * 223)),
+        (("no", "yes"), (90, 30), (90, 30)),
+        (("no", "yes"), (90, 15), (90, 30)),
+        (("yes", "no"), (2, 90), (12, 90)),  # six times at most
+        (("a", "b", "c", "d", "e"), (0, 9, 9, 2, 60), (0, 18, 18, 12, 60)),
+    ],
+)
+def test_rare_classes_of_any_other_list_come_up_to_a_third_of_the_largest(
+    classes: tuple[str, ...], counts: tuple[int, ...], drawn: tuple[int, ...]
+):
+    dataset = make(counts, classes=classes)
+    index = np.arange(len(dataset))
+    taken = oversample(dataset, index)
+    assert np.bincount(dataset.labels[taken], minlength=len(classes)).tolist() == list(drawn)
+    assert set(taken) == set(index)
 
 
 def test_stratified_keeps_proportions_and_is_seeded():

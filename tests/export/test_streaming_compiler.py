@@ -17,6 +17,8 @@ from edgeguard.ecg.sources import iter_records
 from edgeguard.errors import InputError
 from edgeguard.export.streaming import compiler
 from edgeguard.export.streaming.compiler import Compiled, compile_stream
+from edgeguard.export.streaming.layers import Timeline
+from edgeguard.export.streaming.plan import choose_hop
 from edgeguard.export.streaming.proof import run_proof
 from edgeguard.models.cost import cost
 from edgeguard.models.edge import edge_m
@@ -307,6 +309,35 @@ def test_a_hop_that_no_alignment_allows_is_refused(make: Make, tmp_path: Path, h
     ):
         compile_stream(make(plain), tmp_path / "stream.onnx", hop=hop, unit="uV", **FACTS)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "hop", "nearest"),
+    [
+        (250.0, 1.0, (0.96, 1.2)),  # 240 and 300 samples of 60
+        (360.0, 1.1, (1.0, 420 / 360)),
+        (500.0, 2.0, (1.92, 2.04)),
+        (250.0, 11.0, (9.6,)),  # the window holds 2,400 samples
+        (250.0, 0.1, (0.24, 0.48)),
+    ],
+)
+def test_a_refused_hop_names_the_nearest_that_work(rate: float, hop: float, nearest: tuple[float, ...]):
+    timeline = Timeline((), (), {}, {"features": 60}, {})
+    with pytest.raises(InputError) as caught:
+        choose_hop(timeline, hop=hop, sampling_rate=rate, window=2400)
+    named = str(caught.value).rpartition("nearest: ")[2].rstrip(")").split(" or ")
+    assert [float(text) for text in named] == pytest.approx(nearest, abs=1e-6)
+    for text in named:
+        assert choose_hop(timeline, hop=float(text), sampling_rate=rate, window=2400) % 60 == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "window", "stride", "samples"),
+    [(300, 9000, 60, 300), (250, 2500, 60, 240), (300, 2400, 7, 301), (20, 2400, 7, 21), (300, 20, 7, 14)],
+)
+def test_a_hop_that_is_not_given_is_the_one_nearest_to_a_second(rate: int, window: int, stride: int, samples: int):
+    timeline = Timeline((), (), {}, {"features": stride}, {})
+    assert choose_hop(timeline, hop=None, sampling_rate=rate, window=window) == samples
 
 
 @pytest.mark.parametrize("quantiser", [S8S8, None], ids=["int8", "float"])

@@ -13,8 +13,6 @@ from edgeguard.evaluation.audit.scores import ALARM
 from edgeguard.evaluation.audit.thresholds import Thresholds
 from edgeguard.evaluation.stream_score import score_stream
 from edgeguard.export.streaming.compiler import Compiled, compile_stream
-from edgeguard.export.streaming.layers import read_timeline
-from edgeguard.export.streaming.window_graph import read_window_graph
 from edgeguard.firmware_sim.bill import bill
 from edgeguard.firmware_sim.decisions import DecisionRules
 from edgeguard.firmware_sim.engine import Status
@@ -55,7 +53,7 @@ def stream_file(file: OnnxModel, *, proof_hops: int, seconds: float, seed: int, 
     target = out / f"{file.path.stem}-stream.onnx"
     compiled: Compiled | None = None
     try:
-        compiled = compile_stream(file, target, hop=nearest_hop(file), proof_hops=proof_hops)
+        compiled = compile_stream(file, target, proof_hops=proof_hops)
     except InputError as error:
         message = str(error)
     else:
@@ -148,17 +146,6 @@ def _rules(model: WindowModel | StreamModel) -> DecisionRules | None:
         noise=tuple(name for name in DecisionRules().noise if name in model.classes),
         look_back=model.window / model.sampling_rate / 2,
     )
-
-
-def nearest_hop(file: OnnxModel) -> float:
-    """Seconds of the hop nearest to one second that the file's total stride allows.
-
-    Raises InputError for a layer that no stream can repeat.
-    """
-    graph = read_window_graph(file.proto, file.signature, file.window)
-    stride = read_timeline(graph).total_stride
-    hops = min(max(round(file.sampling_rate / stride), 1), max(file.window // stride, 1))
-    return hops * stride / file.sampling_rate
 
 
 def _second(sampling_rate: float) -> float:

@@ -11,7 +11,6 @@ from wave_run import FACTS, float_file
 from edgeguard.evaluation.audit.stream import (
     SHOWN,
     Streamed,
-    nearest_hop,
     stream_checks,
     stream_file,
     synthetic_day,
@@ -42,11 +41,7 @@ def streamed(path: Path, out: Path, **facts: Any) -> Streamed:
 
 
 def test_the_hop_is_the_one_nearest_to_a_second(tmp_path: Path) -> None:
-    """300 samples are 42.9 strides of 7: 43 of them; at 20 Hz 3 strides; a window of 20 samples has two."""
-    file = open_model(strided(tmp_path), **FACTS)
-    assert nearest_hop(file) * 300 == pytest.approx(43 * 7)
-    assert nearest_hop(open_model(strided(tmp_path), **{**FACTS, "sampling_rate": 20.0})) * 20 == pytest.approx(21)
-    assert nearest_hop(open_model(strided(tmp_path, window=20), **FACTS)) * 300 == pytest.approx(14)
+    """300 samples are 42.9 strides of 7: 43 of them."""
     found = streamed(strided(tmp_path), tmp_path / "out")
     assert found.stream.compiled and found.stream.equal == found.stream.hops == 5
     assert found.bill is not None and found.bill["window_or_hop_samples"] == 301

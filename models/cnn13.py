@@ -34,6 +34,9 @@ class CNN13(nn.Module):
     Source: Han et al. 2020, `model/CNN.py` in XintianHan/ADV_ECG, after Goodfellow et al. 2018.
     """
 
+    least_window = 2
+    """Samples of the shortest window: the first convolution pads 22 and is 24 wide."""
+
     def __init__(self, classes: int = 4) -> None:
         super().__init__()
         layers: list[nn.Module] = []

@@ -98,6 +98,16 @@ class EdgeNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(channels, classes)
 
+    @property
+    def least_window(self) -> int:
+        """Samples of the shortest window: what one feature before the mean sees."""
+        field, stride = self.stem.kernel_size[0], self.stem.stride[0]
+        for block in cast("Iterable[ResidualBlock]", self.blocks):
+            for conv in (block.conv1, block.conv2):
+                field += (conv.kernel_size[0] - 1) * conv.dilation[0] * stride
+                stride *= conv.stride[0]
+        return field
+
     def forward(self, ecg: Tensor) -> Tensor:
         if self.training and ecg.device.type == "cpu" and type(self.norm) is nn.BatchNorm1d:
             return self._train_step(ecg)

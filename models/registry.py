@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -65,14 +66,30 @@ def build(arch: str, *, classes: int = 4, window: int = 9000, seed: int | None =
         arch: a built-in or registered name.
         seed: of the initial weights; the global generator is left as it was. None uses the global generator.
 
-    Raises InputError for a name that is not registered, and for a network of another output shape.
+    Raises InputError for a name that is not registered, for a network of another output shape, and for a window that
+    is too short for the network.
     """
     check_registered(arch)
+    if window < least_window(arch):
+        raise InputError(
+            f"--window {window}: {arch} needs at least {least_window(arch)} samples; give a longer window, "
+            "or records at a higher sampling rate"
+        )
     factory = ARCHITECTURES.get(arch) or _own[arch] or _imported(arch)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
         return factory(classes) if arch in ARCHITECTURES else _checked(arch, factory, classes, window)
+
+
+@cache
+def least_window(arch: str) -> int:
+    """Samples of the shortest window that a built-in network takes; 1 for a user's own, which is tried on its window."""
+    if arch not in ARCHITECTURES:
+        return 1
+    with torch.device("meta"):
+        network = ARCHITECTURES[arch](2)
+    return int(getattr(network, "least_window", 1))
 
 
 def _unknown(arch: object) -> InputError:

@@ -10,6 +10,7 @@ from edgeguard.models.registry import (
     DEFAULT_ARCHITECTURE,
     build,
     check_registered,
+    least_window,
     permit_architectures,
     register_architecture,
     registered_architectures,
@@ -71,6 +72,18 @@ def test_the_seed_decides_the_weights_and_nothing_else():
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["stem.weight"], other["stem.weight"])
+
+
+@pytest.mark.parametrize(("arch", "least"), [("edge-m", 1860), ("edge-s", 1860), ("cnn13", 2)])
+def test_the_least_window_is_the_shortest_that_a_network_takes(arch: str, least: int):
+    assert least_window(arch) == least
+    network = build(arch, classes=3, window=least, seed=0).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(1, 1, least)).shape == (1, 3)
+        with pytest.raises(RuntimeError):
+            network(torch.zeros(1, 1, least - 1))
+    with pytest.raises(InputError, match=rf"--window {least - 1}: {arch} needs at least {least} samples"):
+        build(arch, window=least - 1)
 
 
 def test_without_a_seed_the_global_generator_is_used():

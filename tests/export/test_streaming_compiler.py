@@ -364,7 +364,7 @@ def test_without_proof_no_file_is_written(
 def test_a_file_that_is_no_window_model_is_refused(edge: Compiled, tmp_path: Path):
     with pytest.raises(InputError, match="streaming file with states; name the window model"):
         compile_stream(edge.path, tmp_path / "again.onnx")
-    with pytest.raises(InputError, match="does not say the sampling rate"):
+    with pytest.raises(InputError, match="its sampling rate"):
         compile_stream(_unnamed(tmp_path), tmp_path / "stream.onnx")
 
 

@@ -46,8 +46,10 @@ def file_claim(certificate: Certificate, file: Path, digest: str) -> tuple[Claim
     """
     facts = certificate.file
     try:
+        for fault in _byte_faults(facts, file, digest):
+            return Claim("file", False, fault), None
         read = read_model_file(file)
-        for fault in _file_faults(facts, read, digest):
+        for fault in _statement_faults(facts, read):
             return Claim("file", False, fault), None
         model = open_model(
             read,
@@ -62,19 +64,23 @@ def file_claim(certificate: Certificate, file: Path, digest: str) -> tuple[Claim
     return Claim("file", True, f"{file} is the certified file, byte for byte"), model
 
 
-def _file_faults(facts: FileFacts, model: ModelFile, digest: str) -> Iterator[str]:
-    """What the file is not, of what is said of it."""
-    file, said = model.path, model.stated
+def _byte_faults(facts: FileFacts, file: Path, digest: str) -> Iterator[str]:
+    """Bytes of the file, and of the weights beside it, that are not those certified."""
     if digest != facts.sha256:
         yield f"{file} is another one: sha256 {digest[:12]}, certified {facts.sha256[:12]}"
     if (size := file.stat().st_size) != facts.bytes:
         yield f"{file} has {size} bytes, the certificate says {facts.bytes}"
-    if model.external != tuple(weights.file for weights in facts.external):
-        yield f"{file} keeps weights in {', '.join(model.external) or 'no other file'}, not as stated"
     for weights in facts.external:
         fault = _located("file", weights, file.parent, missing=False)
         if fault is not None:
             yield fault.message
+
+
+def _statement_faults(facts: FileFacts, model: ModelFile) -> Iterator[str]:
+    """What the file says of itself otherwise than the certificate."""
+    file, said = model.path, model.stated
+    if model.external != tuple(weights.file for weights in facts.external):
+        yield f"{file} keeps weights in {', '.join(model.external) or 'no other file'}, not as stated"
     for name, theirs, ours in (
         ("classes", said.classes, facts.classes),
         ("sampling_rate", said.sampling_rate, facts.sampling_rate),

@@ -74,7 +74,8 @@ def test_weights_outside_the_file_are_certified_too(own: Certified) -> None:
     """The file's own hash does not cover them."""
     onnx.save(onnx.load(own.file), own.file, save_as_external_data=True, location="w.bin", size_threshold=0)
     file = open_model(own.file)
-    audit = replace(own.audit, model=replace(own.audit.model, sha256=file.sha256, bytes=own.file.stat().st_size))
+    facts = replace(own.audit.model, sha256=file.sha256, bytes=own.file.stat().st_size, external=file.file.external)
+    audit = replace(own.audit, model=facts)
     content = write_certificate(audit, own.path, file=own.file, witnesses=None, golden=None)
     weights = own.file.parent / "w.bin"
     assert content["file"]["external"] == [{"file": "w.bin", "sha256": sha256_file(weights)}]

@@ -109,7 +109,7 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_logits_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     file = write_model(tmp_path / "m.onnx", quantised=False)
-    file.logits = lambda ecg: np.full((len(ecg), 3), np.nan, np.float32)  # type: ignore[method-assign]
+    file.outputs = lambda ecg: np.full((len(ecg), 3), np.nan, np.float32)  # type: ignore[method-assign]
     with pytest.raises(InputError, match="not finite"):
         make_golden(file, np.zeros((1, 1, WINDOW), np.float32))
 

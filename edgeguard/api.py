@@ -2,14 +2,15 @@
 
 `import edgeguard` gives all of them, as `edgeguard.evaluate` and so on, and stays light. Every function raises
 `edgeguard.InputError` for bad input, returns a frozen dataclass whose `to_json` is what the command prints with
-`--json`, and tells the logger `edgeguard` (level INFO) what the command would say. Two are no commands: `load_records`,
-and `register_architecture`, which stands for `--arch MODULE:FACTORY`.
+`--json`, and tells the logger `edgeguard` (level INFO) what the command would say. Four are no commands:
+`load_records`, `split`, `pool_seeds`, and `register_architecture`, which stands for `--arch MODULE:FACTORY`.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgeguard.ecg.parts import split_records as split
     from edgeguard.ecg.sources import load_dataset as load_records
     from edgeguard.evaluation.plan import plan_records as plan
     from edgeguard.evaluation.run_evaluation import evaluate_model as evaluate
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from edgeguard.evaluation.run_simulation import simulate_watch as simulate
     from edgeguard.evaluation.run_training import train_model as train
     from edgeguard.evaluation.run_verification import verify_model as verify
+    from edgeguard.evaluation.seeds import pool_seeds
     from edgeguard.models.registry import register_architecture
     from edgeguard.report.run_attack import attack_model as attack
     from edgeguard.report.run_audit import audit_model as audit
@@ -28,9 +30,11 @@ __all__ = [
     "evaluate",
     "load_records",
     "plan",
+    "pool_seeds",
     "register_architecture",
     "reproduce",
     "simulate",
+    "split",
     "to_onnx",
     "train",
     "verify",
@@ -42,9 +46,11 @@ HOMES = {
     "evaluate": ("edgeguard.evaluation.run_evaluation", "evaluate_model"),
     "load_records": ("edgeguard.ecg.sources", "load_dataset"),
     "plan": ("edgeguard.evaluation.plan", "plan_records"),
+    "pool_seeds": ("edgeguard.evaluation.seeds", "pool_seeds"),
     "register_architecture": ("edgeguard.models.registry", "register_architecture"),
     "reproduce": ("edgeguard.report.run_reproduction", "reproduce_paper"),
     "simulate": ("edgeguard.evaluation.run_simulation", "simulate_watch"),
+    "split": ("edgeguard.ecg.parts", "split_records"),
     "to_onnx": ("edgeguard.evaluation.run_export", "export_model"),
     "train": ("edgeguard.evaluation.run_training", "train_model"),
     "verify": ("edgeguard.evaluation.run_verification", "verify_model"),

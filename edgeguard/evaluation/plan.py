@@ -1,9 +1,10 @@
 """How many records a verdict needs, or what a number of records can tell: the object behind `edgeguard plan --json`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from edgeguard.evaluation.frames import frame
 from edgeguard.evaluation.sample_size import LEVEL, POWER, Need, Reach, needs, reaches
 from edgeguard.runtime.typed_json import to_json
 
@@ -35,6 +36,10 @@ class Plan:
         """What `edgeguard plan --json` prints."""
         made: dict[str, Any] = to_json(self)
         return made
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame, a row a share of discordant records; InputError where pandas is not installed."""
+        return frame(asdict(row) for row in self.rows)
 
 
 def plan_records(

@@ -3,9 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from edgeguard.evaluation.audit.result import Rate
+from edgeguard.evaluation.frames import frame, rate_in_words
 from edgeguard.evaluation.masking_check import Check
-from edgeguard.runtime.typed_json import IF_GIVEN, from_json, to_json
+from edgeguard.runtime.typed_json import IF_GIVEN, LEFT_OUT, from_json, to_json
 
 SCHEMA = "edgeguard.evaluate/1"
 
@@ -129,6 +132,23 @@ class Hunt:
 
 
 @dataclass(frozen=True)
+class Predictions:
+    """The class that the model gave each record, int64 indices into the result's classes.
+
+    Attributes:
+        records: N names.
+        labels: [N], true classes.
+        predicted: [A, N], a row an attack, in the order of the result's attacks.
+        worst_case: [N], the true class where every attack left it right, else the first wrong class.
+    """
+
+    records: tuple[str, ...]
+    labels: np.ndarray
+    predicted: np.ndarray
+    worst_case: np.ndarray
+
+
+@dataclass(frozen=True)
 class EvaluationResult:
     """Accuracy and F1 of one model, clean and attacked.
 
@@ -146,6 +166,7 @@ class EvaluationResult:
         classes: in the order of the confusions.
         records: which records of the data, one line.
         notes: what a reader should know, a line each.
+        predictions: record by record; not in the JSON, so None in a result that was read from it.
     """
 
     model: str
@@ -163,6 +184,7 @@ class EvaluationResult:
     notes: tuple[str, ...] = ()
     profile_version: str | None = field(default=None, metadata=IF_GIVEN)
     schema: str = SCHEMA
+    predictions: Predictions | None = field(default=None, metadata=LEFT_OUT, compare=False)
 
     @property
     def accuracy(self) -> Rate | None:
@@ -178,3 +200,20 @@ class EvaluationResult:
     def from_json(cls, value: Any) -> "EvaluationResult":
         """Read that again; InputError where it is something else."""
         return from_json(cls, value, where=SCHEMA)
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row an attack, the worst case last; InputError where pandas is not installed."""
+        about = ("name", "gradient", "eps_uv", "alpha_uv", "steps", "smooth_steps", "loss", "restart", "target")
+        rows = [
+            {**{name: getattr(one, name) for name in about}, "accuracy": one.accuracy, "f1": one.f1, "n": self.n}
+            for one in self.attacks
+        ]
+        worst = {"name": "worst case", "accuracy": self.worst_case.accuracy, "f1": self.worst_case.f1, "n": self.n}
+        return frame([*rows, worst])
+
+    def __repr__(self) -> str:
+        verdict = f", {self.compare.verdict} against {self.compare.model}" if self.compare else ""
+        return (
+            f"EvaluationResult({self.model}, {self.n} records of {self.data}, {self.profile}: accuracy clean "
+            f"{rate_in_words(self.accuracy)}, worst case {rate_in_words(self.worst_case.accuracy)}{verdict})"
+        )

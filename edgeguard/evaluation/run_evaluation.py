@@ -1,6 +1,7 @@
 """One evaluation, from what was named to figures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from edgeguard.evaluation.evaluate import evaluate_contenders, summary
 from edgeguard.evaluation.masking_run import check_contender
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.evaluation.profiles import PROFILE_VERSIONS
-from edgeguard.evaluation.result import EvaluationResult
+from edgeguard.evaluation.result import EvaluationResult, Predictions
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.models.run import newest_run
 from edgeguard.runtime.telling import Say, log
@@ -167,7 +168,15 @@ def evaluate_model(
         found = hunt_records(*hunters, dataset, index, chosen)
         save_divergences(found, hunt, classes=dataset.classes, sampling_rate=dataset.sampling_rate)
         report["hunt"] = {**divergence_summary(found), "witnesses": str(hunt)}
-    return EvaluationResult.from_json(to_json(report))
+    return replace(
+        EvaluationResult.from_json(to_json(report)),
+        predictions=Predictions(
+            tuple(dataset.names[i] for i in index),
+            results[0].labels,
+            np.stack([entry.predicted for entry in results[0].judged]),
+            results[0].worst_case(),
+        ),
+    )
 
 
 def _opened(

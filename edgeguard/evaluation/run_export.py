@@ -78,6 +78,10 @@ class ExportResult:
         """Read that again; InputError where it is something else."""
         return from_json(cls, value, where=SCHEMA)
 
+    def __repr__(self) -> str:
+        files = [f"{form} {path}" for form in ("fp32", "int8", "streaming") if (path := getattr(self, form))]
+        return f"ExportResult({', '.join(files)}; {len(self.parity)} checks)"
+
 
 def export_model(
     model: str | Path | None = None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from edgeguard.errors import InputError
 from edgeguard.evaluation.audit.result import Rate
+from edgeguard.evaluation.frames import frame
 from edgeguard.evaluation.intervals import rate as share
 from edgeguard.evaluation.stream_score import score_stream
 from edgeguard.evaluation.watch_setup import Model, open_watch_file, playlist, watch_bill, watch_options
@@ -51,7 +52,7 @@ class Simulation:
     episode_scores: tuple[dict[str, Any], ...]
     bill: dict[str, Any] | None = None
     log: str | None = None
-    events: tuple[Event, ...] = field(default=(), repr=False)
+    events: tuple[Event, ...] = ()
 
     def figures(self) -> dict[str, Any]:
         """The fields by name, those of the result among them; what nothing is known of is NaN."""
@@ -70,6 +71,20 @@ class Simulation:
         """What `edgeguard simulate --json` prints."""
         made: dict[str, Any] = to_json(self.figures())
         return made
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the events, a row an event; InputError where pandas is not installed.
+
+        Empty where the events were written to a file.
+        """
+        return frame(self.events)
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name} {count}" for name, count in self.result.by_class.items())
+        return (
+            f"Simulation({self.model}: {self.result.signal_seconds:g} s of signal, {self.result.decisions} decisions "
+            f"({said}), {self.result.deadline_misses} deadline misses)"
+        )
 
 
 def simulate_watch(

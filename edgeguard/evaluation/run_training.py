@@ -75,6 +75,13 @@ class TrainingResult:
         """Read that again; InputError where it is something else."""
         return from_json(cls, value, where=SCHEMA)
 
+    def __repr__(self) -> str:
+        epochs = " + ".join(map(str, self.epochs))
+        return (
+            f"TrainingResult({self.run}: {self.defense}, {self.arch}, {self.preset}, seed {self.seed}, "
+            f"{epochs} epochs; validation accuracy {self.validation.accuracy:.3f}, F1 {self.validation.f1:.3f})"
+        )
+
 
 def train_model(
     *,

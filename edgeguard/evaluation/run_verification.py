@@ -11,6 +11,7 @@ from edgeguard.attacks import witnesses as witness_files
 from edgeguard.errors import InputError
 from edgeguard.evaluation import divergences
 from edgeguard.evaluation.certificate import verify_certificate
+from edgeguard.evaluation.frames import frame
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.export.rung import Rung
 from edgeguard.runtime.newest import newest_model
@@ -68,6 +69,15 @@ class Verification:
         """What `edgeguard verify --json` prints."""
         made: dict[str, Any] = to_json(self)
         return made if self.certificate is None else {**made, "signed_by": self.signed_by}
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the checks, a row a check; InputError where pandas is not installed."""
+        return frame(asdict(rung) for rung in self.rungs)
+
+    def __repr__(self) -> str:
+        failed = ", ".join(rung.name for rung in self.rungs if rung.holds is False)
+        said = "holds" if self.holds else f"does not hold ({failed})"
+        return f"Verification({self.model}: {said}, {len(self.rungs)} checks)"
 
     @classmethod
     def from_json(cls, value: Any) -> "Verification":

@@ -5,6 +5,7 @@ from typing import Any
 
 from edgeguard.attacks.witnesses import Witnesses
 from edgeguard.evaluation.audit.result import Rate
+from edgeguard.evaluation.frames import frame
 from edgeguard.runtime.typed_json import IF_GIVEN, LEFT_OUT, from_json, to_json
 
 SCHEMA = "edgeguard.attack-onnx/1"
@@ -92,3 +93,27 @@ class AttackResult:
     def from_json(cls, value: Any) -> "AttackResult":
         """Read that again, without the arrays; InputError where it is something else."""
         return from_json(cls, value, where=SCHEMA)
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the query curve, a row a point; InputError where pandas is not installed.
+
+        `success_EPS` is the share of records fooled within EPS microvolts (L-inf).
+        """
+        return frame(
+            {
+                "queries": point.queries,
+                "median_linf_uv": point.median_linf_uv,
+                "median_l2_uv": point.median_l2_uv,
+                **{f"success_{eps}": rate for eps, rate in point.success.items()},
+                "n": self.attacked,
+            }
+            for point in self.curve
+        )
+
+    def __repr__(self) -> str:
+        nearest = self.curve[-1].median_linf_uv if self.curve else None
+        median = "none found for half of the records" if nearest is None else f"median {nearest:g} uV L-inf"
+        return (
+            f"AttackResult({self.model}, {self.attack}: {self.attacked} of {self.samples} records attacked, "
+            f"{self.queries:,} queries each; {median})"
+        )

@@ -45,6 +45,10 @@ class ReproductionResult:
         """Read that again, or a summary.json; InputError where it is something else."""
         return from_json(cls, value, where=SCHEMA)
 
+    def __repr__(self) -> str:
+        tables = ", ".join(self.tables) or "none, a dry run"
+        return f"ReproductionResult(tables: {tables}; {len(self.paths)} files)"
+
 
 def reproduce_paper(
     *,

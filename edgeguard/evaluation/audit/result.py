@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeguard.evaluation.frames import frame
 from edgeguard.evaluation.masking_check import Check as MaskingCheck
 from edgeguard.runtime.typed_json import IF_GIVEN, LEFT_OUT, to_json
 
@@ -378,3 +379,17 @@ class Audit:
         """What `audit.json` holds."""
         made: dict[str, Any] = to_json(self)
         return made
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the scores, a row a form, budget and attack; InputError where pandas is missing."""
+        about = ("form", "eps_uv", "attack", "accuracy", "f1")
+        return frame({**{name: getattr(one, name) for name in about}, "n": one.accuracy.n} for one in self.scores)
+
+    def __repr__(self) -> str:
+        failed = sum(check.holds is False for check in self.checks)
+        undecided = sum(check.holds is None for check in self.checks)
+        reason = f"; {self.reasons[0]}" if self.reasons else ""
+        return (
+            f"Audit({self.model.path}, {self.size}: {self.verdict}, {len(self.checks)} checks, "
+            f"{failed} failed, {undecided} undecided{reason})"
+        )

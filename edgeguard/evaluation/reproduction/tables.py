@@ -6,7 +6,7 @@ as it takes it in situation II.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any
 
@@ -21,12 +21,12 @@ from edgeguard.evaluation.bootstrap import (
     relative_drop,
     spread,
 )
-from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
-from edgeguard.evaluation.metrics import confusion_matrix
+from edgeguard.evaluation.intervals import rate
 from edgeguard.evaluation.multiple import holm
 from edgeguard.evaluation.paired import paired_difference
 from edgeguard.evaluation.reproduction.order import agreement
 from edgeguard.evaluation.reproduction.published import PublishedTable, implied_clean
+from edgeguard.evaluation.seeds import pooled_score
 
 Predicted = Mapping[str, np.ndarray]
 """Defence -> classes int64 [S, N], a row a seed."""
@@ -114,10 +114,16 @@ class _Scored:
 
 def _row(panel: Panel, name: str, scored: Mapping[str, _Scored], published: PublishedTable | None) -> dict[str, Any]:
     one, reference = scored[name], scored["none"].clean
+    pooled = {
+        kind: {score: pooled_score(of[score], score, predicted, len(panel.classes)) for score in SCORES}
+        for kind, of, predicted in (
+            ("clean", one.clean, panel.clean[name]),
+            ("attacked", one.attacked, panel.attacked[name]),
+        )
+    }
     row: dict[str, Any] = {
         "defense": name,
-        "clean": _rates(panel, panel.clean[name], one.clean),
-        "attacked": _rates(panel, panel.attacked[name], one.attacked),
+        **{kind: {score: asdict(found.mean) for score, found in of.items()} for kind, of in pooled.items()},
         "lost": {score: _less(one.clean[score], one.attacked[score]) for score in SCORES},
     }
     for kind, base, own in (("drop_own", one.clean, True), ("drop_ref", reference, False)):
@@ -125,25 +131,15 @@ def _row(panel: Panel, name: str, scored: Mapping[str, _Scored], published: Publ
             score: interval(relative_drop(base[score], one.attacked[score], own=own), bounds=(-inf, 1.0))
             for score in SCORES
         }
-    both = {"clean": one.clean, "attacked": one.attacked}
-    row["by_seed"] = {kind: {score: of[score].observed.tolist() for score in SCORES} for kind, of in both.items()}
+    row["by_seed"] = {kind: {score: list(of[score].by_seed) for score in SCORES} for kind, of in pooled.items()}
     row["sd"] = None
     if panel.seeds > 1:
-        row["sd"] = {kind: {s: float(np.std(of[s].observed, ddof=1)) for s in SCORES} for kind, of in both.items()}
+        row["sd"] = {kind: {score: of[score].sd for score in SCORES} for kind, of in pooled.items()}
     row["against_none"] = None if name == "none" else _against_none(panel, name, scored)
     flat = panel.flat.get(name)
     row["zero_gradient"] = None if flat is None else rate(int(flat.sum()), flat.size)
     row["paper"] = None if published is None else _paper(published, name)
     return row
-
-
-def _rates(panel: Panel, predicted: np.ndarray, scores: Mapping[str, Scores]) -> dict[str, Any]:
-    """Score -> rate; of one seed accuracy and F1 as `edgeguard evaluate` states them."""
-    rates = {score: interval(of) for score, of in scores.items()}
-    if panel.seeds == 1:
-        confusion = confusion_matrix(panel.labels, predicted[0], len(panel.classes))
-        rates |= {"accuracy": accuracy_rate(confusion), "f1": f1_rate(confusion)}
-    return rates
 
 
 def _against_none(panel: Panel, name: str, scored: Mapping[str, _Scored]) -> dict[str, Any]:

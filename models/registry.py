@@ -72,8 +72,8 @@ def build(arch: str, *, classes: int = 4, window: int = 9000, seed: int | None =
     check_registered(arch)
     if window < least_window(arch):
         raise InputError(
-            f"--window {window}: {arch} needs at least {least_window(arch)} samples; give a longer window, "
-            "or records at a higher sampling rate"
+            f"--window {window}: too short for {arch}, which needs at least {least_window(arch)} samples; "
+            f"give --window {least_window(arch)} or more, or records of a higher sampling rate"
         )
     factory = ARCHITECTURES.get(arch) or _own[arch] or _imported(arch)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
@@ -84,7 +84,7 @@ def build(arch: str, *, classes: int = 4, window: int = 9000, seed: int | None =
 
 @cache
 def least_window(arch: str) -> int:
-    """Samples of the shortest window that a built-in network takes; 1 for a user's own, which is tried on its window."""
+    """Samples of the shortest window that a built-in network takes; 1 for a user's own, of which that is unknown."""
     if arch not in ARCHITECTURES:
         return 1
     with torch.device("meta"):

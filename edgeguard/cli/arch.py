@@ -11,22 +11,31 @@ from edgeguard.errors import InputError
 
 @click.command("arch")
 @click.argument("name", required=False, metavar="[NAME|MODULE:FACTORY]")
-@click.option("--window", type=int, default=9000, show_default=True, help="Samples of one input, at 300 Hz.")
+@click.option("--window", type=int, default=9000, show_default=True, help="Samples of one input.")
+@click.option(
+    "--sampling-rate",
+    type=float,
+    default=300.0,
+    show_default=True,
+    metavar="HZ",
+    help="Sampling rate of the input, for seconds of the receptive field.",
+)
 @json_option
-def command(name: str | None, window: int, as_json: bool) -> None:
+def command(name: str | None, window: int, sampling_rate: float, as_json: bool) -> None:
     """What a network costs and sees: one architecture, or all that have a name."""
     from edgeguard.models.registry import ARCHITECTURES, register_architecture
 
     if window < 1:
         raise InputError(f"--window {window}: at least 1 sample needed")
+    if not 0 < sampling_rate < float("inf"):
+        raise InputError(f"--sampling-rate {sampling_rate}: above 0 Hz needed")
     if name:
         register_architecture(name)
-    rows = [_figures(arch, window) for arch in ([name] if name else ARCHITECTURES)]
-    emit("arch", {"window": window, "architectures": rows}, partial(_table, rows, window), as_json=as_json)
+    rows = [_figures(arch, window, sampling_rate) for arch in ([name] if name else ARCHITECTURES)]
+    emit("arch", {"window": window, "sampling_rate": sampling_rate, "architectures": rows}, partial(_table, rows, window), as_json=as_json)
 
 
-def _figures(arch: str, window: int) -> dict[str, Any]:
-    from edgeguard.ecg.record import SAMPLING_RATE
+def _figures(arch: str, window: int, sampling_rate: float) -> dict[str, Any]:
     from edgeguard.models import build, cost
 
     model = build(arch, window=window, seed=0)
@@ -38,7 +47,7 @@ def _figures(arch: str, window: int) -> dict[str, Any]:
     return {
         "name": arch,
         **vars(found),
-        "receptive_field_seconds": None if field is None else field / SAMPLING_RATE,
+        "receptive_field_seconds": None if field is None else field / sampling_rate,
     }
 
 

@@ -51,7 +51,12 @@ class Stopwatch:
     def guess(self, config: TrainConfig, like: TrainConfig) -> Pace:
         """The pace by that of another training of the same network and both costs in forward units."""
         measured = self.pace(like)
-        return replace(measured, train=measured.train * _units(config) / _units(like))
+        return replace(measured, train=measured.train * self._units(config) / self._units(like))
+
+    def _units(self, config: TrainConfig) -> float:
+        """Forward units a record and epoch, the regulariser on."""
+        units = forward_units(replace(config, warm_up=0), classes=len(self._dataset.classes))
+        return units / config.stage_epochs
 
     @property
     def _alike(self) -> np.ndarray:
@@ -100,11 +105,6 @@ def _step(config: TrainConfig) -> TrainConfig:
     Perturbed by zero microvolts at the full cost no watchdog takes an epoch back, and at a tiny rate no loss overflows.
     """
     return replace(config, epochs=2, start_epochs=0, warm_up=0, eps=0.0, learning_rate=1e-9)
-
-
-def _units(config: TrainConfig) -> float:
-    """Forward units a record and epoch, the regulariser on."""
-    return forward_units(replace(config, warm_up=0)) / config.stage_epochs
 
 
 def _no_judge(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

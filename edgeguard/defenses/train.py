@@ -217,7 +217,7 @@ def _given_teachers(job: Job) -> list[Run]:
 def _given_teacher(job: Job, path: Path) -> Run:
     run = load_run(path)
     settings = run_config(job)
-    for field_ in ("classes", "window"):
+    for field_ in ("classes", "window", "sampling_rate"):
         if run.config[field_] != settings[field_]:
             raise InputError(
                 f"--teacher {path}: its {field_} is {run.config[field_]}, this run's {settings[field_]}; "

@@ -61,6 +61,15 @@ def test_a_network_of_the_users_own(own: str) -> None:
     }
 
 
+def test_seconds_are_of_the_sampling_rate_named() -> None:
+    done = arch("edge-s", "--window", "2500", "--sampling-rate", "250", "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    (row,) = report["architectures"]
+    assert (report["sampling_rate"], row["receptive_field_seconds"]) == (250, 1860 / 250)
+    assert row["features"] == (2500 - 1860) // 60 + 1
+
+
 def test_a_network_without_a_pool_has_no_receptive_field(own: str) -> None:
     done = arch(f"{own}:plain", "--window", "600")
     assert done.exit_code == 0, done.output
@@ -73,6 +82,7 @@ def test_a_network_without_a_pool_has_no_receptive_field(own: str) -> None:
     [
         (["resnet"], "--arch resnet: unknown"),
         (["edge-s", "--window", "0"], "--window 0: at least 1"),
+        (["edge-s", "--sampling-rate", "0"], "--sampling-rate 0.0: above 0"),
         (["edge-s", "--window", "100"], "--window 100: too short for edge-s"),
     ],
 )

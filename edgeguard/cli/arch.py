@@ -32,7 +32,12 @@ def command(name: str | None, window: int, sampling_rate: float, as_json: bool) 
     if name:
         register_architecture(name)
     rows = [_figures(arch, window, sampling_rate) for arch in ([name] if name else ARCHITECTURES)]
-    emit("arch", {"window": window, "sampling_rate": sampling_rate, "architectures": rows}, partial(_table, rows, window), as_json=as_json)
+    emit(
+        "arch",
+        {"window": window, "sampling_rate": sampling_rate, "architectures": rows},
+        partial(_table, rows, window),
+        as_json=as_json,
+    )
 
 
 def _figures(arch: str, window: int, sampling_rate: float) -> dict[str, Any]:

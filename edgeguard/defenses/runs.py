@@ -26,7 +26,8 @@ def identity(config: Any, *, precision: bool = True) -> str:
     Empty for what is no config of a training.
     """
     try:
-        parts = [config[key] for key in ("classes", "window", "sampling_rate", "split")] + [config["data"]["fingerprint"]]
+        parts = [config[key] for key in ("classes", "window", "sampling_rate", "split")]
+        parts.append(config["data"]["fingerprint"])
         options = settings_of(config).deciding()
     except (KeyError, TypeError, InputError):
         return ""

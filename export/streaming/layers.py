@@ -218,7 +218,8 @@ def _window(reader: _Reader, node: NodeProto, timed: list[str]) -> None:
     span = dilation * (kernel[place] - 1) + 1
     frames = reader.graph.shapes[node.output[0]][axis]
     if frames == 1:
-        raise refused(node, "sees the whole window at once", "pool over time by AdaptiveAvgPool1d(1)")
+        mend = f"take windows of more than {shape[axis]} frames there, or pool over time by AdaptiveAvgPool1d(1)"
+        raise refused(node, "sees the whole window at once", mend)
     rest = shape[axis] - (frames - 1) * stride - span
     if rest < 0:
         raise refused(node, "rounds its length up (ceil_mode)", "leave ceil_mode off")

@@ -64,6 +64,9 @@ def model_options(function: F) -> F:
     for option in (
         known_arch_option(),
         click.option("--classes", help="Of the model in the order of its logits, where its file does not say: N,A,O,~"),
+        click.option(
+            "--threshold", type=float, metavar="P", help="Probability from which a single output is the second class."
+        ),
         click.option("--unit", help="Of the model's input, where its file does not say: uV, mV or V."),
         click.option("--window", type=int, metavar="SAMPLES", help="Of the model, where its file does not say."),
         click.option("--sampling-rate", type=float, metavar="HZ", help="Of the model, where its file does not say."),
@@ -80,6 +83,7 @@ def open_file(
     sampling_rate: float | None,
     window: int | None,
     unit: str | None,
+    threshold: float | None,
     classes: str | None,
 ) -> "OnnxModel":
     """The ONNX file named, or the newest one under runs/; says which."""
@@ -93,6 +97,7 @@ def open_file(
         sampling_rate=sampling_rate,
         window=window,
         unit=unit,
+        threshold=threshold,
         classes=listed(classes) or None,
     )
     say(f"model: {opened.path}")

@@ -13,7 +13,7 @@ from edgeguard.cli.rungs import rung_lines
 from edgeguard.errors import InputError
 
 _LADDER_OPTIONS = ("rows", "data", "labels", "golden", "seed")
-_FILE_OPTIONS = ("classes", "unit", "window", "sampling_rate", "threads")
+_FILE_OPTIONS = ("classes", "unit", "window", "sampling_rate", "threshold", "threads")
 _SHOWN_FAILURES = 20
 
 

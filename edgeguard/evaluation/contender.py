@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 from torch import nn
@@ -18,6 +18,7 @@ from edgeguard.evaluation.sources import BuildTwin, Source, sources_of
 from edgeguard.evaluation.subject import Subject, open_subject, training_of
 from edgeguard.export.twin import build_twin
 from edgeguard.models.run import Run
+from edgeguard.runtime.model_spec import ModelSpec, StatedFacts
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ def open_contender(
     gradients: Sequence[str] | None = None,
     compared: bool = False,
     build: BuildTwin = build_twin,
-    **facts: Any,
+    threads: int | None = None,
+    like: ModelSpec | None = None,
+    **facts: Unpack[StatedFacts],
 ) -> Contender:
     """A run, a file or a network to judge, attacked by the source, or by itself where none is named.
 
@@ -73,12 +76,12 @@ def open_contender(
         gradients: the sources of a file, chosen.
         compared: with another contender, whose sources attack this one too.
         build: makes a file's twin.
-        facts: what a foreign file does not say of itself, as in `open_subject`.
+        threads, like, facts: of the model, as in `open_subject`; a source is like the model.
 
     Raises InputError where an attack needs a network and none is at hand.
     """
-    subject = open_subject(model, **facts)
-    crafting = open_subject(source) if source else subject
+    subject = open_subject(model, threads=threads, like=like, **facts)
+    crafting = open_subject(source, threads=threads, like=subject.spec) if source else subject
     if all(attack.name == "clean" for attack in attacks):
         return Contender(subject, crafting)
     if compared and gradients is None and crafting.is_file and crafting.run and not rounds(crafting):

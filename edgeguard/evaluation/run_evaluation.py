@@ -12,7 +12,6 @@ from torch import nn
 from edgeguard.attacks.smoothing import KERNELS
 from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
 from edgeguard.ecg.dataset import Dataset
-from edgeguard.ecg.record import SAMPLING_RATE
 from edgeguard.errors import InputError
 from edgeguard.evaluation.comparison import compare_summary, evaluate_both, share_sources
 from edgeguard.evaluation.contender import Contender, check_fit, open_contender, records_for_all
@@ -25,6 +24,7 @@ from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.result import EvaluationResult, Predictions
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.models.run import newest_run
+from edgeguard.runtime.model_spec import StatedFacts
 from edgeguard.runtime.telling import Say, log
 from edgeguard.runtime.typed_json import to_json
 
@@ -64,6 +64,7 @@ def evaluate_model(
     sampling_rate: float | None = None,
     window: int | None = None,
     unit: str | None = None,
+    threshold: float | None = None,
     say: Say = log,
 ) -> EvaluationResult:
     """Accuracy and F1 of a model, clean and under white-box attack, with 95 % intervals.
@@ -95,6 +96,8 @@ def evaluate_model(
         seed: of random starts and `limit`.
         threads: of ONNX Runtime.
         classes, sampling_rate, window, unit: of a model that does not say; hertz, samples, `uV`, `mV` or `V`.
+            `compare` and `source` are taken to be like the model where they do not say otherwise.
+        threshold: probability from which a model's single output means the second class.
         say: receives a line now and then.
 
     Raises InputError for anything that cannot be, before long work where it can be seen then.
@@ -127,8 +130,10 @@ def evaluate_model(
     chosen = attacks_for()
     if window is None and isinstance(model, nn.Module):
         window = _window(data, ecg)
-    facts: dict[str, Any] = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
-    contenders = _opened(model, source, compare, chosen, profile, gradients, {"threads": threads, **facts})
+    facts = StatedFacts(
+        classes=classes, sampling_rate=sampling_rate, window=window, unit=unit, threshold=threshold
+    )
+    contenders = _opened(model, source, compare, chosen, profile, gradients, threads, facts)
     chosen = attacks_for(classes=len(contenders[0].subject.classes))
     hunters = parties(contenders) if hunt else None
     notes = _notes(contenders, chosen, alpha=alpha, steps=steps)
@@ -142,7 +147,7 @@ def evaluate_model(
         run_options=subject.run.config["options"] if subject.run else None,
         window=subject.window,
         classes=subject.classes,
-        sampling_rate=subject.file.sampling_rate if subject.file else sampling_rate or SAMPLING_RATE,
+        sampling_rate=subject.spec.sampling_rate,
     )
     check_fit(contenders, dataset)
     index, which = records_for_all(contenders, dataset, part=part, limit=limit, seed=seed)
@@ -186,13 +191,15 @@ def _opened(
     attacks: Sequence[Attack],
     profile: str,
     gradients: Sequence[str] | None,
-    facts: dict[str, Any],
+    threads: int,
+    facts: StatedFacts,
 ) -> list[Contender]:
     """The model, and what it is compared with; InputError for an unfair comparison, before the records are read."""
     crafting: dict[str, Any] = dict(profile=profile, gradients=gradients, compared=compare is not None)
-    contenders = [open_contender(model, source, attacks, **crafting, **facts)]
+    contenders = [open_contender(model, source, attacks, threads=threads, **crafting, **facts)]
     if compare is not None:
-        contenders.append(open_contender(compare, source, attacks, **crafting))
+        spec = contenders[0].subject.spec
+        contenders.append(open_contender(compare, source, attacks, threads=threads, like=spec, **crafting))
     if gradients is not None and not any(one.crafting.is_file for one in contenders):
         crafter = contenders[0].crafting.name
         raise InputError(f"--gradient {','.join(gradients)}: {crafter} is a run and crafts on itself; leave it out")

@@ -21,6 +21,7 @@ from edgeguard.firmware_sim.result import SimulationResult
 from edgeguard.firmware_sim.saved_state import load_state, save_state
 from edgeguard.firmware_sim.simulator import simulate
 from edgeguard.runtime.files import write_json
+from edgeguard.runtime.model_spec import StatedFacts
 from edgeguard.runtime.telling import Say, log
 from edgeguard.runtime.typed_json import to_json
 
@@ -123,6 +124,7 @@ def simulate_watch(
     sampling_rate: float | None = None,
     window: int | None = None,
     unit: str | None = None,
+    threshold: float | None = None,
     out: str | Path | None = None,
     view: View | None = None,
     say: Say = log,
@@ -152,6 +154,7 @@ def simulate_watch(
         seed: of noise, faults and days.
         threads: of ONNX Runtime.
         classes, sampling_rate, window, unit: of a file that does not say; hertz, samples, `uV`, `mV` or `V`.
+        threshold: probability from which a file's single output means the second class.
         out: folder of events.jsonl and summary.json; None: nothing is written.
         view: shows what happens.
         say: receives a line now and then.
@@ -160,7 +163,9 @@ def simulate_watch(
     """
     if ecg is not None and (record is not None or data is not None):
         raise InputError("ecg: give it without record and data")
-    facts = {"sampling_rate": sampling_rate, "window": window, "unit": unit, "classes": classes}
+    facts = StatedFacts(
+        classes=classes, sampling_rate=sampling_rate, window=window, unit=unit, threshold=threshold
+    )
     opened = open_watch_file(None if model is None else located(model), threads=threads, say=say, **facts)
     options = watch_options(
         opened,

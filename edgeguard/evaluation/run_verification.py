@@ -14,6 +14,7 @@ from edgeguard.evaluation.certificate import verify_certificate
 from edgeguard.evaluation.frames import frame
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.export.rung import Rung
+from edgeguard.runtime.model_spec import StatedFacts
 from edgeguard.runtime.newest import newest_model
 from edgeguard.runtime.npz import read_schema
 from edgeguard.runtime.session import OnnxModel, open_model
@@ -103,6 +104,7 @@ def verify_model(
     sampling_rate: float | None = None,
     window: int | None = None,
     unit: str | None = None,
+    threshold: float | None = None,
     say: Say = log,
 ) -> Verification:
     """Prove that an ONNX file is what it claims to be, or that what was found of it is true.
@@ -123,12 +125,13 @@ def verify_model(
         seed: of the choice of windows.
         threads: of ONNX Runtime.
         classes, sampling_rate, window, unit: of a file that does not say; hertz, samples, `uV`, `mV` or `V`.
+        threshold: probability from which a file's single output means the second class.
         say: receives a line now and then.
 
     Raises InputError for anything that cannot be read; what does not hold is no error.
     """
-    facts: dict[str, Any] = dict(
-        threads=threads, sampling_rate=sampling_rate, window=window, unit=unit, classes=classes
+    facts = StatedFacts(
+        classes=classes, sampling_rate=sampling_rate, window=window, unit=unit, threshold=threshold
     )
     if certificate is not None:
         if model is None:
@@ -139,7 +142,7 @@ def verify_model(
             raise InputError(f"--{option}: is for the certificate of an audit; name its .json first")
 
     def opened(path: Path) -> OnnxModel:
-        file = open_model(path, **facts)
+        file = open_model(path, threads=threads, **facts)
         say(f"model: {file.path}")
         return file
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from edgeguard.firmware_sim.faults import parse_fault
 from edgeguard.firmware_sim.playlist import Playlist, day, from_pipe, one_recording, recordings
 from edgeguard.firmware_sim.simulator import WatchOptions
 from edgeguard.runtime.loading import read_model_file
+from edgeguard.runtime.model_spec import StatedFacts
 from edgeguard.runtime.newest import newest_model
 from edgeguard.runtime.session import OnnxModel, open_model
 from edgeguard.runtime.streaming import StreamModel, open_stream
@@ -30,18 +31,19 @@ ALARM = "A"
 """Class that a watch announces unless told otherwise."""
 
 
-def open_watch_file(path: Path | None, *, say: Say, **facts: Any) -> Model:
+def open_watch_file(path: Path | None, *, threads: int, say: Say, **facts: Unpack[StatedFacts]) -> Model:
     """A window file or a streaming file, or the newest under runs/; says which.
 
     Args:
+        threads: of ONNX Runtime.
         facts: as `open_model` takes them; a streaming file says all of them itself.
     """
     file = read_model_file(path or newest_model())
     if not file.is_stream:
-        opened = open_model(file, **facts)
+        opened = open_model(file, threads=threads, **facts)
         say(f"model: {opened.path}")
         return opened
-    stream = open_stream(file, threads=facts["threads"])
+    stream = open_stream(file, threads=threads)
     say(f"model: {stream.path} (streaming, a hop of {stream.hop / stream.sampling_rate:g} s)")
     return stream
 

@@ -59,6 +59,7 @@ def attack_model(
     sampling_rate: float | None = None,
     window: int | None = None,
     unit: str | None = None,
+    threshold: float | None = None,
     say: Say = log,
 ) -> AttackResult:
     """Attack an ONNX file by asking it for labels, and nothing else; any single-lead classifier, without torch.
@@ -82,7 +83,9 @@ def attack_model(
         workers: threads that attack; results do not depend on it.
         out: folder of witnesses, pictures and result.json, where an interrupted attack goes on; None: nothing is kept.
         threads: of ONNX Runtime.
-        classes, sampling_rate, window, unit: of files that do not say; hertz, samples, `uV`, `mV` or `V`.
+        classes, sampling_rate, window, unit: of a file that does not say; hertz, samples, `uV`, `mV` or `V`. The others
+            are taken to be like it where they do not say otherwise.
+        threshold: probability from which a file's single output means the second class.
         say: receives a line now and then.
 
     Raises InputError for anything that cannot be.
@@ -90,17 +93,21 @@ def attack_model(
     if white_box and attack != "rays-sap":
         raise InputError(f"--white-box: {attack} makes L2 small, not eps; add --attack rays-sap")
     chosen = make_attack(attack, smoothing=smoothing, high_hz=high_hz)
-    facts: dict[str, Any] = dict(
-        threads=threads, sampling_rate=sampling_rate, window=window, unit=unit, classes=classes
+    file = open_model(
+        located(newest_model() if model is None else model),
+        threads=threads,
+        classes=classes,
+        sampling_rate=sampling_rate,
+        window=window,
+        unit=unit,
+        threshold=threshold,
     )
-
-    def opened(path: str | Path) -> OnnxModel:
-        file = open_model(located(path), **facts)
-        say(f"model: {file.path}")
-        return file
-
-    file = opened(newest_model() if model is None else model)
-    others = [opened(path) for path in (*(() if compare is None else (compare,)), *transfer)]
+    others = [
+        open_model(located(path), threads=threads, like=file.spec)
+        for path in (*(() if compare is None else (compare,)), *transfer)
+    ]
+    for one in (file, *others):
+        say(f"model: {one.path}")
     _check_classes(file, others)
     dataset, tasks = _tasks(
         file,

@@ -31,6 +31,7 @@ def audit_model(
     sampling_rate: float | None = None,
     window: int | None = None,
     unit: str | None = None,
+    threshold: float | None = None,
     say: Say = log,
 ) -> Audit:
     """Is the file still accurate, and still robust, after int8 export, streaming and attack?
@@ -48,7 +49,9 @@ def audit_model(
         out: folder of all files; None: `runs/audit/NAME`.
         key: PEM file of an Ed25519 private key to sign the certificate with.
         threads: of ONNX Runtime.
-        classes, sampling_rate, window, unit: of a file that does not say; hertz, samples, `uV`, `mV` or `V`.
+        classes, sampling_rate, window, unit: of a file that does not say; hertz, samples, `uV`, `mV` or `V`. The
+            reference is taken to be like the file where it does not say otherwise.
+        threshold: probability from which a file's single output means the second class.
         say: receives a line a section.
 
     Raises InputError for anything that cannot be, before long work.
@@ -71,11 +74,12 @@ def audit_model(
         seed=seed,
         out=folder,
         threads=threads,
+        say=say,
         classes=list(classes) if classes else None,
         sampling_rate=sampling_rate,
         window=window,
         unit=unit,
-        say=say,
+        threshold=threshold,
     )
     return write_audit(audit, folder, key=None if key is None else Path(key))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import edgeguard
 from edgeguard.ecg.origin import file_data
@@ -22,6 +22,7 @@ from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.subject import Subject
 from edgeguard.models.run import CONFIG
 from edgeguard.runtime.files import write_bytes
+from edgeguard.runtime.model_spec import StatedFacts
 from edgeguard.runtime.telling import Say, log
 
 SECTIONS = "sections"
@@ -45,8 +46,9 @@ def run_audit(
     limit: int | None = None,
     seed: int = 0,
     out: Path,
+    threads: int = 1,
     say: Say = log,
-    **facts: Any,
+    **facts: Unpack[StatedFacts],
 ) -> Audit:
     """Is the file still accurate, and still robust, after export, streaming and attack?
 
@@ -64,7 +66,8 @@ def run_audit(
         seed: of the choice of records, of random starts and of what is synthetic.
         out: folder for findings, adversarial records, golden vectors and the streaming file.
         say: receives a line a section.
-        facts: `threads` of ONNX Runtime, and `sampling_rate`, `window`, `unit`, `classes` of a file that does not say.
+        threads: of ONNX Runtime.
+        facts: what the file does not say of itself.
 
     Returns:
         The audit; `files` has what lies in `out` so far. `edgeguard.report.audit_files.write_audit` writes the rest.
@@ -78,7 +81,7 @@ def run_audit(
     wanted, demands = SIZES[size], load_thresholds(thresholds, size=size)
     check_writable(out)
     named = file_data(model / CONFIG if model.is_dir() else model, data, labels)
-    forms = open_forms(model, reference, profile=wanted.profile, out=out, data=named, say=say, **facts)
+    forms = open_forms(model, reference, profile=wanted.profile, out=out, data=named, say=say, threads=threads, **facts)
     most = wanted.records if limit is None else limit
     records = choose_records(forms, *named, limit=most, calibration=wanted.calibration_records, seed=seed)
     say(f"data: {records.dataset.source}, {records.part}")
@@ -103,7 +106,7 @@ def run_audit(
         model,
         **{"quick": size == "quick", "full": size == "full", "data": data, "labels": labels, "reference": reference},
         **{"thresholds": thresholds, "limit": limit, "seed": seed, "out": out},
-        **{name: ",".join(value) if name == "classes" and value else value for name, value in facts.items()},
+        **{"threads": threads, **facts, "classes": ",".join(facts.get("classes") or ()) or None},
     )
     return Audit(
         verdict=verdict,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from edgeguard.api import (
         attack,
         audit,
+        describe,
         evaluate,
         load_records,
         plan,
@@ -36,6 +37,7 @@ __all__ = [
     "__version__",
     "attack",
     "audit",
+    "describe",
     "evaluate",
     "load_records",
     "plan",

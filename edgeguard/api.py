@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgeguard.ecg.parts import split_records as split
     from edgeguard.ecg.sources import load_dataset as load_records
     from edgeguard.evaluation.plan import plan_records as plan
+    from edgeguard.evaluation.run_description import describe_model as describe
     from edgeguard.evaluation.run_evaluation import evaluate_model as evaluate
     from edgeguard.evaluation.run_export import export_model as to_onnx
     from edgeguard.evaluation.run_simulation import simulate_watch as simulate
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "attack",
     "audit",
+    "describe",
     "evaluate",
     "load_records",
     "plan",
@@ -43,6 +45,7 @@ __all__ = [
 HOMES = {
     "attack": ("edgeguard.report.run_attack", "attack_model"),
     "audit": ("edgeguard.report.run_audit", "audit_model"),
+    "describe": ("edgeguard.evaluation.run_description", "describe_model"),
     "evaluate": ("edgeguard.evaluation.run_evaluation", "evaluate_model"),
     "load_records": ("edgeguard.ecg.sources", "load_dataset"),
     "plan": ("edgeguard.evaluation.plan", "plan_records"),

@@ -15,6 +15,7 @@ from edgeguard.intended_use import NOT_A_MEDICAL_DEVICE
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 COMMANDS = {
+    "describe": "describe",
     "train": "train",
     "evaluate": "evaluate",
     "export": "export",

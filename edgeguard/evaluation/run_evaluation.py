@@ -130,9 +130,7 @@ def evaluate_model(
     chosen = attacks_for()
     if window is None and isinstance(model, nn.Module):
         window = _window(data, ecg)
-    facts = StatedFacts(
-        classes=classes, sampling_rate=sampling_rate, window=window, unit=unit, threshold=threshold
-    )
+    facts = StatedFacts(classes=classes, sampling_rate=sampling_rate, window=window, unit=unit, threshold=threshold)
     contenders = _opened(model, source, compare, chosen, profile, gradients, threads, facts)
     chosen = attacks_for(classes=len(contenders[0].subject.classes))
     hunters = parties(contenders) if hunt else None

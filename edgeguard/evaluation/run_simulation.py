@@ -163,9 +163,7 @@ def simulate_watch(
     """
     if ecg is not None and (record is not None or data is not None):
         raise InputError("ecg: give it without record and data")
-    facts = StatedFacts(
-        classes=classes, sampling_rate=sampling_rate, window=window, unit=unit, threshold=threshold
-    )
+    facts = StatedFacts(classes=classes, sampling_rate=sampling_rate, window=window, unit=unit, threshold=threshold)
     opened = open_watch_file(None if model is None else located(model), threads=threads, say=say, **facts)
     options = watch_options(
         opened,

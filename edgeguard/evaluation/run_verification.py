@@ -130,9 +130,7 @@ def verify_model(
 
     Raises InputError for anything that cannot be read; what does not hold is no error.
     """
-    facts = StatedFacts(
-        classes=classes, sampling_rate=sampling_rate, window=window, unit=unit, threshold=threshold
-    )
+    facts = StatedFacts(classes=classes, sampling_rate=sampling_rate, window=window, unit=unit, threshold=threshold)
     if certificate is not None:
         if model is None:
             raise InputError(f"{certificate}: name the one ONNX file that it is of")

@@ -18,6 +18,7 @@ from edgeguard.report.masking_meter import draw_meter, meter_table
 from edgeguard.report.query_curve import EPS_UV, curve_table, draw_query_curve, query_counts, query_curve
 from edgeguard.report.worst_record import draw_worst_record, worst_record
 from edgeguard.runtime.files import write_json
+from edgeguard.runtime.model_spec import PROBABILITIES
 
 
 def write_report(campaign: Campaign, out: Path, *, seconds: float) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def findings(campaign: Campaign) -> list[str]:
     """What a reader must know before he believes the distances, one line each."""
     lines = []
     traces, predicted = campaign.traces, campaign.found.predicted
-    if _gives_probabilities(campaign):
+    if campaign.model.spec.head == PROBABILITIES:
         lines.append("the file gives probabilities, not logits; a black-box attack needs its labels only")
     nothing = sum(trace.nearest_l2 is None for trace in traces)
     if len(predicted) > 1 and len(set(predicted.tolist())) == 1 and nothing == len(traces):
@@ -192,11 +193,6 @@ def _answer(campaign: Campaign, row: int, point: np.ndarray) -> int:
     if campaign.targets is not None and campaign.targets[row] in top:
         return int(campaign.targets[row])
     return int(wrong[0] if len(wrong) else top[0])
-
-
-def _gives_probabilities(campaign: Campaign) -> bool:
-    logits = campaign.model.logits(campaign.found.originals[:8])
-    return bool(len(logits) and (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-4))
 
 
 def _shape_lines(shape: dict[str, Any]) -> list[str]:

@@ -265,8 +265,8 @@ def _complete(file: ModelFile, facts: StatedFacts, like: ModelSpec | None) -> tu
     merged["window"] = signature.window if merged["window"] is None else merged["window"]
     single = signature.classes == 1
     if like is not None:
-        merged = {name: getattr(like, name) if value is None else value for name, value in merged.items()}
-        merged["threshold"] = merged["threshold"] if single else None
+        theirs = {**vars(like), "threshold": like.threshold if single else None}
+        merged = {name: theirs[name] if value is None else value for name, value in merged.items()}
     head = read_head(file.proto.graph, signature.output, single=single)
     lacking = [text for name, text in _LACKING.items() if merged[name] is None]
     if single and merged["threshold"] is None:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from edgeguard.defenses.objectives import OBJECTIVES, Batch
 from edgeguard.defenses.recipes import DEFENSES
 from edgeguard.defenses.train import LOG, SPLIT, Job, default_folder, run_config, soft_label_table, train
 from edgeguard.defenses.trainer import student_seed
-from edgeguard.ecg.dataset import Dataset
+from edgeguard.ecg.dataset import Dataset, build
+from edgeguard.ecg.record import Record
 from edgeguard.ecg.split import oversample, split, split_from
 from edgeguard.errors import InputError
 from edgeguard.evaluation.metrics import scores
@@ -120,6 +122,26 @@ def test_every_defence_trains(job: MakeJob, dataset: Dataset, defense: str):
     assert metrics["epochs"] == ([2] if DEFENSES[defense].teacher else []) + [len(log)]
     stages = [made.config, *([made.config.teacher()] if made.config.teacher() else [])]
     assert metrics["forward_units"] == sum(map(forward_units, stages))
+
+
+@pytest.mark.parametrize("classes", [("no", "yes"), ("a", "b", "c", "d", "e")])
+def test_every_kind_of_loss_takes_any_number_of_classes(job: MakeJob, classes: tuple[str, ...]):
+    rng = np.random.default_rng(0)
+    records = [
+        Record(f"R{n:02d}", np.rint(rng.normal(0, 150, 240)).astype(np.float32), 100.0, classes[n % len(classes)])
+        for n in range(50)
+    ]
+    data = build("waves", records, window=240, classes=classes, sampling_rate=100.0)
+    judge = partial(scores, classes=len(classes))
+    for defense in ("jr", "nsr", "adt", "at-smooth", "trades"):
+        made = job(defense, defense=defense, epochs=2, prior=0.5, job_dataset=data, job_judge=judge)
+        run = load_run(train(made))
+        assert (run.config["classes"], run.config["sampling_rate"]) == (list(classes), 100.0)
+        assert all(value.isfinite().all() for value in run.model.state_dict().values())
+        assert run.model(torch.zeros(1, 1, 240)).shape == (1, len(classes))
+        metrics = json.loads((made.out / METRICS).read_text())
+        stages = [made.config, *([made.config.teacher()] if made.config.teacher() else [])]
+        assert metrics["forward_units"] == sum(forward_units(one, classes=len(classes)) for one in stages)
 
 
 def test_adt_without_an_adversarial_half_is_distillation_bit_for_bit(job: MakeJob, tmp_path: Path):

@@ -1,6 +1,6 @@
 """Ranges of every activation over calibration windows, in memory that does not grow with their number."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -9,7 +9,7 @@ import onnxruntime
 from onnx import ModelProto, helper
 
 from edgeguard.errors import InputError
-from edgeguard.export.float_graph import INPUT
+from edgeguard.export.graph_passes import INPUT
 from edgeguard.runtime.flags import session_options
 
 Range = tuple[float, float]
@@ -67,27 +67,47 @@ Method = Callable[[Histogram], Range]
 """How a histogram becomes the (lowest, highest) value that codes reach; the range holds zero."""
 
 
-def observe(model: ModelProto, batches: Iterable[np.ndarray]) -> dict[str, Histogram]:
-    """A histogram of the input and of every float tensor that a node of the graph computes.
+Feed = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""ecg float32 [B, 1, T] microvolts to what a graph takes: input name -> samples."""
+
+
+def feed_microvolts(ecg: np.ndarray) -> dict[str, np.ndarray]:
+    """What a graph that EdgeGuard exported itself takes."""
+    return {INPUT: ecg}
+
+
+def observe(
+    model: ModelProto,
+    batches: Iterable[np.ndarray],
+    *,
+    feed: Feed = feed_microvolts,
+    names: Sequence[str] | None = None,
+) -> dict[str, Histogram]:
+    """A histogram of float tensors that the nodes of a graph compute.
 
     Args:
         batches: float32 [B, 1, T] microvolts, one after another; none is kept.
+        feed: makes the graph's input of them.
+        names: of the tensors; None: all of them, and the input.
 
     Raises InputError where a tensor has a value that is not finite.
     """
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
-    names = [name for node in model.graph.node for name in node.output]
+    computed = [name for node in model.graph.node for name in node.output] if names is None else list(names)
     del observed.graph.output[:]
-    observed.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    observed.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in computed)
     session = onnxruntime.InferenceSession(
         observed.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
     )
-    histograms = {name: Histogram() for name in [INPUT, *names]}
+    histograms = {name: Histogram() for name in ([INPUT] if names is None else []) + computed}
     for ecg in batches:
-        for name, values in zip(histograms, [ecg, *session.run(names, {INPUT: ecg})], strict=True):
+        samples = feed(ecg)
+        found = dict(zip(computed, session.run(computed, samples), strict=True)) | samples
+        for name in histograms:
+            values = found[name]
             if not np.isfinite(values).all():
-                raise InputError(f"calibration: tensor {name} is not finite on a training window; train anew")
+                raise InputError(f"calibration: tensor {name} is not finite on a calibration window; train anew")
             histograms[name].add(values)
     return histograms
 

@@ -7,16 +7,22 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-import numpy as np
 import onnx
 import torch
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from edgeguard.errors import InputError
+from edgeguard.export.graph_passes import (
+    INPUT,
+    fold_batch_norm,
+    fold_input_scale,
+    remove_unused,
+    use_global_average_pool,
+)
 
 OPSET = 21
-INPUT, OUTPUT = "ecg", "logits"
+OUTPUT = "logits"
 
 
 class _Mean(nn.Module):
@@ -59,96 +65,6 @@ def export_float(model: nn.Module, *, window: int) -> ModelProto:
     remove_unused(graph)
     onnx.checker.check_model(graph, full_check=True)
     return graph
-
-
-def fold_batch_norm(model: ModelProto) -> None:
-    """Fold each BatchNormalization into the Conv before it, in place, where nothing else reads the Conv."""
-    constants = initializers(model)
-    producers = {output: node for node in model.graph.node for output in node.output}
-    readers = consumers(model)
-    for norm in [n for n in model.graph.node if n.op_type == "BatchNormalization"]:
-        conv = producers.get(norm.input[0])
-        if conv is None or conv.op_type != "Conv" or len(readers[conv.output[0]]) > 1 or conv.input[1] not in constants:
-            continue
-        weight = constants[conv.input[1]].astype(np.float64)
-        bias = constants[conv.input[2]].astype(np.float64) if len(conv.input) > 2 else 0.0
-        gamma, beta, mean, variance = (constants[name].astype(np.float64) for name in norm.input[1:5])
-        epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
-        factor = gamma / np.sqrt(variance + epsilon)
-        _set_conv(model, conv, weight * factor[:, None, None], (bias - mean) * factor + beta)
-        conv.output[0] = norm.output[0]
-        model.graph.node.remove(norm)
-
-
-def fold_input_scale(model: ModelProto) -> None:
-    """Fold a constant factor on the input into the convolution behind it, in place, so that `ecg` feeds it directly."""
-    constants = initializers(model)
-    readers = consumers(model)
-    first = readers.get(INPUT, [])
-    if len(first) != 1 or first[0].op_type not in ("Mul", "Div"):
-        return
-    scaling = first[0]
-    place = list(scaling.input).index(INPUT)
-    constant = constants.get(scaling.input[1 - place])
-    inverse = scaling.op_type == "Div"
-    if constant is None or constant.size != 1 or (inverse and place == 1):
-        return
-    following = readers.get(scaling.output[0], [])
-    if not following or not all(node.op_type == "Conv" and node.input[1] in constants for node in following):
-        return
-    factor = 1 / float(constant.reshape(())) if inverse else float(constant.reshape(()))
-    for conv in following:
-        bias = constants[conv.input[2]] if len(conv.input) > 2 else None
-        _set_conv(model, conv, constants[conv.input[1]].astype(np.float64) * factor, bias)
-        conv.input[0] = INPUT
-    model.graph.node.remove(scaling)
-
-
-def use_global_average_pool(model: ModelProto) -> None:
-    """Replace a mean over the last of three axes by GlobalAveragePool, which has an integer kernel; in place."""
-    constants = initializers(model)
-    for node in [n for n in model.graph.node if n.op_type == "ReduceMean" and len(n.input) == 2]:
-        axes = constants.get(node.input[1])
-        keep = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
-        if axes is None or axes.tolist() not in ([2], [-1]) or not keep:
-            continue
-        node.op_type = "GlobalAveragePool"
-        del node.input[1:], node.attribute[:]
-
-
-def remove_unused(model: ModelProto) -> None:
-    """Drop initializers that no node reads, in place."""
-    used = {name for node in model.graph.node for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-
-
-def initializers(model: ModelProto) -> dict[str, np.ndarray]:
-    """Constant tensors of the graph by name."""
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-
-
-def consumers(model: ModelProto) -> dict[str, list[NodeProto]]:
-    """Tensor name to the nodes that read it."""
-    readers: dict[str, list[NodeProto]] = {}
-    for node in model.graph.node:
-        for name in dict.fromkeys(node.input):
-            readers.setdefault(name, []).append(node)
-    return readers
-
-
-def _set_conv(model: ModelProto, conv: NodeProto, weight: np.ndarray, bias: np.ndarray | float | None) -> None:
-    """Give a convolution weights and bias of its own."""
-    name = conv.output[0]
-    model.graph.initializer.append(numpy_helper.from_array(weight.astype(np.float32), f"{name}.weight"))
-    inputs = [conv.input[0], f"{name}.weight"]
-    if bias is not None:
-        row = np.broadcast_to(np.asarray(bias, np.float32), weight.shape[:1]).copy()
-        model.graph.initializer.append(numpy_helper.from_array(row, f"{name}.bias"))
-        inputs.append(f"{name}.bias")
-    del conv.input[:]
-    conv.input.extend(inputs)
 
 
 def _with_means(module: nn.Module) -> nn.Module:

@@ -150,7 +150,7 @@ def host_form_against_stored(file: OnnxModel, model: ModelProto, ecg: np.ndarray
     if host_form(model) is model:
         return Rung("host_form", None, None, meaning, "the file has no other form: it runs as stored")
     stored, host = _open_like(file, file.file, host_form=False).outputs(ecg), file.outputs(ecg)
-    same = bool((stored.argmax(axis=1) == host.argmax(axis=1)).all())
+    same = _same_classes(file, stored, host)
     return Rung("host_form", same, _equal_rows(stored, host), meaning)
 
 
@@ -210,7 +210,7 @@ def alone_against_batch(file: OnnxModel, ecg: np.ndarray) -> Rung:
         return Rung("batch", None, None, meaning, f"the file is run {size} at a time only")
     together = file.outputs(rows)
     alone = np.concatenate([file.outputs(row[None]) for row in rows])
-    same = bool((alone.argmax(axis=1) == together.argmax(axis=1)).all())
+    same = _same_classes(file, alone, together)
     holds = same and _relative_difference(alone, together) <= FLOAT_TOLERANCE
     return Rung("batch", holds, _equal_rows(alone, together), meaning)
 
@@ -246,7 +246,7 @@ def golden_vectors(file: OnnxModel, ecg: np.ndarray, *, folder: Path | None = No
     if golden.sha256 != file.sha256:
         return Rung("golden", False, 0, meaning, f"{npz} belongs to another file (sha256 {golden.sha256[:12]})")
     logits = file.outputs(golden.ecg)
-    same = bool((logits.argmax(axis=1) == golden.labels).all())
+    same = bool((file.spec.logits(logits).argmax(axis=1) == golden.labels).all())
     close = _relative_difference(golden.logits, logits) <= FLOAT_TOLERANCE
     return Rung(
         "golden", same and close, _equal_rows(golden.logits, logits), meaning, f"{len(logits)} rows in {npz.name}"
@@ -328,6 +328,11 @@ def _parent_run(file: OnnxModel) -> "Run | None":
 def _open_like(file: OnnxModel, source: ModelFile | Path, *, host_form: bool = True) -> OnnxModel:
     """Another file, or another form, opened with the facts of `file`."""
     return open_model(source, host_form=host_form, **stated_facts(file.spec))
+
+
+def _same_classes(file: OnnxModel, ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether outputs of both name the same class on every row."""
+    return bool((file.spec.logits(ours).argmax(axis=1) == file.spec.logits(theirs).argmax(axis=1)).all())
 
 
 def _equal_rows(ours: np.ndarray, theirs: np.ndarray) -> float:

@@ -23,6 +23,14 @@ def float_parity(model: nn.Module, file: OnnxModel, ecg: np.ndarray) -> Rung:
     return Rung("torch_fp32", difference <= LOGIT_TOLERANCE, difference, meaning)
 
 
+def folded_parity(file: OnnxModel, folded: OnnxModel, ecg: np.ndarray) -> Rung:
+    """What a float file gives against what its folded graph gives on windows [B, 1, T]."""
+    expected = file.outputs(ecg)
+    difference = float(np.abs(expected - folded.outputs(ecg)).max()) / max(1.0, float(np.abs(expected).max()))
+    meaning = f"largest relative logit difference on {len(ecg)} windows, the float file and its folded graph"
+    return Rung("folded", difference <= LOGIT_TOLERANCE, difference, meaning)
+
+
 def int8_parity(fp32: OnnxModel, int8: OnnxModel, ecg: np.ndarray) -> Rung:
     """Share of windows on which both files name the same class."""
     agreement = float((fp32.labels(ecg) == int8.labels(ecg)).mean())

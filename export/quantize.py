@@ -14,7 +14,8 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from edgeguard.errors import InputError
 from edgeguard.export.calibrate import Range
-from edgeguard.export.float_graph import INPUT, initializers
+from edgeguard.export.graph_passes import INPUT, initializers
+from edgeguard.export.selection import Selection
 
 INPUT_STEPS_UV = {8: 31.25, 16: 1.0}
 """Step of the input by the width of its codes. 8 bits: codes -128 to 127 cover -4 to 3.97 mV, four times the height of
@@ -33,6 +34,7 @@ _QUANTISED = (
     "Reshape",
     "Flatten",
 )
+"""Of the graphs that EdgeGuard exports itself, whose last layer is a Gemm."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,21 @@ def quantize(
     codes: InputCodes | None = None,
     exclude: Sequence[str] = (),
     portable: bool = False,
+    selection: Selection | None = None,
+    microvolts: float = 1.0,
 ) -> ModelProto:
     """The int8 form of a float graph.
 
     The last Gemm stays in float: int8 logits would tie, and ONNX Runtime has no S8S8 kernel with float output.
 
     Args:
-        model: a graph that `export_float` made.
-        ranges: (lowest, highest) of every tensor that a node computes; of the input it is not used.
+        model: a graph that `export_float` or `prepare` made.
+        ranges: (lowest, highest) of every tensor that a quantised node reads or makes; of the input it is not used.
         codes: of the input; 8 bits by default.
         exclude: names of nodes to leave in float.
         portable: weights of 7 bits (-64 to 64), for processors whose 8-bit dot products saturate at 16 bits.
+        selection: nodes to quantise; None: those of a graph that `export_float` made.
+        microvolts: in one unit of the graph's input.
 
     Raises InputError for an excluded node that the graph lacks.
     """
@@ -87,6 +93,11 @@ def quantize(
         raise InputError(f"--exclude {missing[0]}: no such node; the graph has {', '.join(sorted(names))}")
     copied = ModelProto()
     copied.CopyFrom(model)
+    source = {INPUT: 1.0} if selection is None else selection.source
+    units = {name: factor / microvolts for name, factor in source.items()}
+    stated = {name: (codes.range[0] * unit, codes.range[1] * unit) for name, unit in units.items()}
+    operators = _QUANTISED if selection is None else {node.op_type for node in model.graph.node}
+    left = [*exclude, *(() if selection is None else selection.convolutions)]
     with _quiet():
         quantizer = QDQQuantizer(
             copied,
@@ -94,14 +105,14 @@ def quantize(
             reduce_range=portable,
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QInt8,
-            tensors_range={name: _tensor_data(bounds) for name, bounds in {**ranges, INPUT: codes.range}.items()},
-            nodes_to_quantize=[],
-            nodes_to_exclude=list(exclude),
-            op_types_to_quantize=list(_QUANTISED),
-            extra_options={"ForceQuantizeNoInputCheck": True, "TensorQuantOverrides": _overrides(codes)},
+            tensors_range={name: _tensor_data(bounds) for name, bounds in {**ranges, **stated}.items()},
+            nodes_to_quantize=[] if selection is None else list(selection.nodes),
+            nodes_to_exclude=left,
+            op_types_to_quantize=list(operators),
+            extra_options={"ForceQuantizeNoInputCheck": True, "TensorQuantOverrides": _overrides(codes, units)},
         )
         quantizer.quantize_model()
-        _guard(quantizer.model.model, exclude)
+        _guard(quantizer.model.model, left)
         quantizer.model.topological_sort()
     result: ModelProto = quantizer.model.model
     del result.metadata_props[:]
@@ -110,21 +121,32 @@ def quantize(
     return result
 
 
-def float_convolutions(model: ModelProto, *, codes: InputCodes, exclude: Sequence[str] = ()) -> int:
+def float_convolutions(
+    model: ModelProto, *, codes: InputCodes, exclude: Sequence[str] = (), selection: Selection | None = None
+) -> int:
     """How many convolutions of a float graph compute in float on purpose: excluded ones, and a stem of 16-bit codes."""
+    source = {INPUT} if selection is None else set(selection.source)
+    left = {*exclude, *(() if selection is None else selection.convolutions)}
     return sum(
-        node.name in exclude or (codes.bits == 16 and INPUT in node.input)
+        node.name in left or (codes.bits == 16 and not source.isdisjoint(node.input))
         for node in model.graph.node
-        if node.op_type == "Conv"
+        if node.op_type in ("Conv", "ConvTranspose")
     )
 
 
-def _overrides(codes: InputCodes) -> dict[str, list[dict[str, Any]]]:
-    """Codes of the input as the quantiser wants to be told, where they are not those of every activation."""
+def _overrides(codes: InputCodes, units: Mapping[str, float]) -> dict[str, list[dict[str, Any]]]:
+    """Codes of the input as the quantiser takes them, where they are not those of every activation.
+
+    Args:
+        units: tensors that are the input in another shape or unit -> their value for one microvolt.
+    """
     if codes.bits == 8:
         return {}
-    zero, step = np.array(0, np.int16), np.array(codes.step, np.float32)
-    return {INPUT: [{"quant_type": QuantType.QInt16, "scale": step, "zero_point": zero}]}
+    zero = np.array(0, np.int16)
+    return {
+        name: [{"quant_type": QuantType.QInt16, "scale": np.array(codes.step * unit, np.float32), "zero_point": zero}]
+        for name, unit in units.items()
+    }
 
 
 def _guard(model: ModelProto, exclude: Sequence[str]) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 from onnx import ModelProto
 
 from edgeguard.export.calibrate import Histogram, observe, parse_method
+from edgeguard.export.float_form import FloatForm
 from edgeguard.export.quantize import INPUT_STEPS_UV, InputCodes, quantize
+from edgeguard.export.selection import calibrated_tensors
 
 METHODS = ("minmax", "percentile:99.999", "percentile:99.99", "entropy")
 """Calibration methods that are tried, the plainest first."""
-FINER_STEP_UV = 15.625
+FINER_STEP_UV = INPUT_STEPS_UV[8] / 2
 """Half the usual step: the codes cover -2 to 1.98 mV."""
 
 
@@ -33,13 +35,19 @@ class Candidate:
 class Score:
     """How many of `n` records a file names right: as they are, and under every attack tried (`worst`).
 
-    `agreement` counts the clean records that it gives the class which the float network gives.
+    `agreement` counts the clean records that it gives the class which the float network gives. Of unlabelled records
+    `clean` is None, and `difference` says how far its logits are from the float network's, in the mean.
     """
 
     n: int
-    clean: int
-    worst: int
+    clean: int | None
+    worst: int | None
     agreement: int
+    difference: float | None = None
+
+    def order(self) -> tuple[float, float, float]:
+        """The larger, the better."""
+        return (self.clean or 0) + (self.worst or 0), self.agreement, -(self.difference or 0.0)
 
 
 @dataclass(frozen=True)
@@ -50,9 +58,10 @@ class Row:
     score: Score
 
     def as_json(self) -> dict[str, Any]:
-        """Method, bits, step in microvolts, and the four counts."""
+        """Method, bits, step in microvolts, the four counts, and where it was measured the difference of logits."""
         codes = self.candidate.codes
-        return {"method": self.candidate.method, "input_bits": codes.bits, "step_uv": codes.step, **vars(self.score)}
+        score = {name: value for name, value in vars(self.score).items() if name != "difference" or value is not None}
+        return {"method": self.candidate.method, "input_bits": codes.bits, "step_uv": codes.step, **score}
 
 
 Scorer = Callable[[Path], Score]
@@ -60,7 +69,7 @@ Scorer = Callable[[Path], Score]
 
 
 def candidate_maker(
-    graph: ModelProto,
+    form: FloatForm,
     batches: Callable[[], Iterable[np.ndarray]],
     *,
     exclude: Sequence[str] = (),
@@ -74,21 +83,30 @@ def candidate_maker(
         batches: gives the calibration windows anew, float32 [B, 1, T] microvolts.
         exclude, portable: as in `quantize`.
     """
+    graph, selection = form.model, form.selection
+    names = None if selection is None else calibrated_tensors(graph, selection)
+    how: dict[str, Any] = dict(exclude=exclude, portable=portable, selection=selection, microvolts=form.microvolts)
 
     @cache
     def observed(codes: InputCodes) -> dict[str, Histogram]:
-        return observe(graph, codes.clipped(batches()))
+        return observe(graph, codes.clipped(batches()), feed=form.feed, names=names)
 
     @cache
     def make(candidate: Candidate) -> ModelProto:
         method = parse_method(candidate.method)
         ranges = {name: method(histogram) for name, histogram in observed(candidate.codes).items()}
-        return quantize(graph, ranges, codes=candidate.codes, exclude=exclude, portable=portable)
+        return quantize(graph, ranges, codes=candidate.codes, **how)
 
     return make
 
 
-def rank(trial: Callable[[Candidate], Score], *, codes: InputCodes | None = None) -> list[Row]:
+def rank(
+    trial: Callable[[Candidate], Score],
+    *,
+    codes: InputCodes | None = None,
+    usual_step: float = INPUT_STEPS_UV[8],
+    wide: bool = True,
+) -> list[Row]:
     """Every candidate's score, the best first.
 
     The rule, fixed: most records right, clean and worst case added; among equal ones most agreement with the float
@@ -96,18 +114,19 @@ def rank(trial: Callable[[Candidate], Score], *, codes: InputCodes | None = None
     not the attack; the worst case alone would give away any number of clean records for one robust one, and a coarse
     step can look robust only because it blocks the attack. Both are counted on the same records, so that one record
     weighs the same in either. The winner's own counts are those of a choice and thus flattered: what a file is worth
-    is measured on the test part.
+    is measured on the test part. Of unlabelled records neither is known: most agreement, then the least difference of
+    logits.
 
     With `codes` every method is tried on them. Without, every method at 8 bits and the usual step; then the best two
-    at half that step, and the best one at 16 bits, which shows what 8 bits cost.
+    at half that step, and with `wide` the best one at 16 bits, which shows what 8 bits cost.
     """
-    first = codes or InputCodes()
+    first = codes or InputCodes(8, usual_step)
     rows = _ordered([Row(each, trial(each)) for each in (Candidate(method, first) for method in METHODS)])
     if codes is not None:
         return rows
     methods = [row.candidate.method for row in rows]
-    further = [Candidate(method, InputCodes(8, FINER_STEP_UV)) for method in methods[:2]]
-    further.append(Candidate(methods[0], InputCodes(16, INPUT_STEPS_UV[16])))
+    further = [Candidate(method, InputCodes(8, usual_step / 2)) for method in methods[:2]]
+    further += [Candidate(methods[0], InputCodes(16, INPUT_STEPS_UV[16]))] if wide else []
     return _ordered(rows + [Row(each, trial(each)) for each in further])
 
 
@@ -117,4 +136,4 @@ def best(rows: Sequence[Row], *, bits: int) -> Candidate:
 
 
 def _ordered(rows: list[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: (row.score.clean + row.score.worst, row.score.agreement), reverse=True)
+    return sorted(rows, key=lambda row: row.score.order(), reverse=True)

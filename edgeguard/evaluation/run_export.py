@@ -13,7 +13,8 @@ from edgeguard.evaluation.calibration import calibration_score
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.export import exporter
 from edgeguard.export.calibrate import parse_method
-from edgeguard.export.exporter import CALIBRATION_WINDOWS, METHOD, Int8Options, export_run
+from edgeguard.export.exporter import export_run
+from edgeguard.export.int8_file import CALIBRATION_WINDOWS, METHOD, Int8Options
 from edgeguard.export.ranking import Scorer
 from edgeguard.export.rung import as_json
 from edgeguard.export.streaming import compiler

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from edgeguard.ecg.dataset import Dataset, build
 from edgeguard.ecg.record import CLASSES, Record
 from edgeguard.ecg.split import Split, split
-from edgeguard.export.exporter import Exported, Int8Options, export_run
+from edgeguard.export.exporter import Exported, export_run
 from edgeguard.export.float_graph import export_float
+from edgeguard.export.int8_file import Int8Options
 from edgeguard.models.edge import EdgeNet, edge_s
 from edgeguard.models.run import Run, save_tensors
 from edgeguard.runtime.files import write_json

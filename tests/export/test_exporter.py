@@ -15,9 +15,10 @@ import edgeguard
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split
 from edgeguard.errors import InputError
-from edgeguard.export import exporter, parity
-from edgeguard.export.exporter import Exported, Int8Options, export_run, summary
+from edgeguard.export import exporter, int8_file, parity
+from edgeguard.export.exporter import Exported, export_run, summary
 from edgeguard.export.float_graph import export_float
+from edgeguard.export.int8_file import Int8Options
 from edgeguard.export.quantize import InputCodes
 from edgeguard.export.ranking import Candidate, Score
 from edgeguard.models.run import Run
@@ -149,7 +150,7 @@ def test_convolutions_left_in_float_are_refused_unless_they_were_excluded(
     assert about.float_convolutions == 1
     assert about.calibration is not None and about.calibration["exclude"] == [name]
     assert (about.input_step_uv, about.input_bits) == (None, None), "the excluded stem reads the record itself"
-    monkeypatch.setattr(exporter, "float_convolutions", lambda graph, codes, exclude: 0)
+    monkeypatch.setattr(int8_file, "float_convolutions", lambda graph, **options: 0)
     with pytest.raises(InputError, match="census does not hold"):
         options = Int8Options(exclude=[name])
         export_run(run, dataset, parts, int8=True, out=tmp_path / "no", options=options, say=lambda _: None)
@@ -172,7 +173,7 @@ def test_calibration_takes_training_records_of_all_classes(
         seen.extend(batches())
         raise InputError("enough")
 
-    monkeypatch.setattr(exporter, "candidate_maker", spy)
+    monkeypatch.setattr(int8_file, "candidate_maker", spy)
     said: list[str] = []
     with pytest.raises(InputError, match="enough"):
         export_run(run, dataset, parts, int8=True, out=tmp_path, options=Int8Options(windows=count), say=said.append)

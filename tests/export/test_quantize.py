@@ -12,7 +12,7 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split
 from edgeguard.errors import InputError
 from edgeguard.export.calibrate import Range, minmax, observe, parse_method
-from edgeguard.export.float_graph import consumers, initializers
+from edgeguard.export.graph_passes import consumers, initializers
 from edgeguard.export.quantize import InputCodes, float_convolutions, quantize
 from edgeguard.runtime import census
 from edgeguard.runtime.census import fused_operators

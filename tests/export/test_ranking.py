@@ -8,7 +8,8 @@ from onnx import ModelProto
 
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split
-from edgeguard.export.float_graph import consumers, initializers
+from edgeguard.export.float_form import FloatForm
+from edgeguard.export.graph_passes import consumers, initializers
 from edgeguard.export.quantize import InputCodes
 from edgeguard.export.ranking import FINER_STEP_UV, METHODS, Candidate, Score, best, candidate_maker, rank
 
@@ -79,7 +80,7 @@ def test_windows_pass_through_the_graph_once_for_each_kind_of_codes(graph: Model
         passes.append(1)
         yield dataset.batch(parts.train[:4])[0]
 
-    make = candidate_maker(graph, batches)
+    make = candidate_maker(FloatForm(graph), batches)
     made = {(method, codes): make(Candidate(method, codes)) for method in METHODS for codes in (USUAL, FINE)}
     assert len(passes) == 2
     for codes in (USUAL, FINE):

@@ -11,7 +11,8 @@ from edgeguard.ecg.cinc_writer import write_cinc
 from edgeguard.ecg.dataset import build
 from edgeguard.ecg.record import CLASSES, Record
 from edgeguard.ecg.split import split
-from edgeguard.export.exporter import Int8Options, export_run
+from edgeguard.export.exporter import export_run
+from edgeguard.export.int8_file import Int8Options
 from edgeguard.models.edge import EdgeNet, edge_s
 from edgeguard.models.run import Run, save_tensors
 from edgeguard.runtime.files import write_json

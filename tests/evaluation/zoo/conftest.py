@@ -8,7 +8,8 @@ from edgeguard.ecg.dataset import Dataset, build
 from edgeguard.ecg.record import CLASSES
 from edgeguard.ecg.split import split
 from edgeguard.evaluation.zoo.scores import Forms
-from edgeguard.export.exporter import Int8Options, export_run
+from edgeguard.export.exporter import export_run
+from edgeguard.export.int8_file import Int8Options
 from edgeguard.export.streaming.compiler import compile_stream
 from edgeguard.models.registry import build as build_network
 from edgeguard.models.run import Run, save_tensors

@@ -24,6 +24,8 @@ CALIBRATION_WINDOWS = 200
 METHOD = "percentile:99.99"
 """How ranges are found where no score ranks the candidates."""
 _BATCH = 8
+_FINEST = 3
+"""Halvings of a step that was designed from records: their loudest samples may be anything but heartbeats."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def quantised(
     table: dict[str, Any] = {}
     if options.score is not None:
         fixed = options.codes if options.step or options.bits == 16 else None
-        rows = rank(judged, codes=fixed, usual_step=options.usual_step, wide=form.selection is None)
+        further: dict[str, Any] = {} if form.selection is None else {"wide": False, "finest": _FINEST}
+        rows = rank(judged, codes=fixed, usual_step=options.usual_step, **further)
         candidate = best(rows, bits=options.bits)
         table = {"candidates": [row.as_json() for row in rows]}
     calibration = {"method": candidate.method, "exclude": list(options.exclude), **table, **about}

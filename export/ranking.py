@@ -106,6 +106,7 @@ def rank(
     codes: InputCodes | None = None,
     usual_step: float = INPUT_STEPS_UV[8],
     wide: bool = True,
+    finest: int = 1,
 ) -> list[Row]:
     """Every candidate's score, the best first.
 
@@ -118,7 +119,8 @@ def rank(
     logits.
 
     With `codes` every method is tried on them. Without, every method at 8 bits and the usual step; then the best two
-    at half that step, and with `wide` the best one at 16 bits, which shows what 8 bits cost.
+    at half that step, and with `wide` the best one at 16 bits, which shows what 8 bits cost. As long as the finest step
+    tried is the best of all, half of it is tried too, up to `finest` halvings.
     """
     first = codes or InputCodes(8, usual_step)
     rows = _ordered([Row(each, trial(each)) for each in (Candidate(method, first) for method in METHODS)])
@@ -127,7 +129,13 @@ def rank(
     methods = [row.candidate.method for row in rows]
     further = [Candidate(method, InputCodes(8, usual_step / 2)) for method in methods[:2]]
     further += [Candidate(methods[0], InputCodes(16, INPUT_STEPS_UV[16]))] if wide else []
-    return _ordered(rows + [Row(each, trial(each)) for each in further])
+    rows = _ordered(rows + [Row(each, trial(each)) for each in further])
+    for halving in range(2, finest + 1):
+        if rows[0].candidate.codes != InputCodes(8, usual_step / 2 ** (halving - 1)):
+            break
+        finer = Candidate(rows[0].candidate.method, InputCodes(8, usual_step / 2**halving))
+        rows = _ordered([*rows, Row(finer, trial(finer))])
+    return rows
 
 
 def best(rows: Sequence[Row], *, bits: int) -> Candidate:

@@ -13,7 +13,7 @@ from edgeguard.cli.rungs import rung_lines
 
 @click.command("export")
 @click.argument("run", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
-@click.option("--int8", is_flag=True, help="Also the quantised file, calibrated on training windows.")
+@click.option("--int8", is_flag=True, help="Also the quantised file; of FILE.onnx calibrated on --data.")
 @click.option("--streaming", is_flag=True, help="Also a file that takes one hop at a time, of the last file made.")
 @click.option(
     "--hop",
@@ -26,6 +26,9 @@ from edgeguard.cli.rungs import rung_lines
 @click.option("--unit", help="Of the input of FILE.onnx, where it does not say: uV, mV or V.")
 @click.option("--window", type=int, metavar="SAMPLES", help="Of FILE.onnx, where it does not say.")
 @click.option("--sampling-rate", type=float, metavar="HZ", help="Of FILE.onnx, where it does not say.")
+@click.option(
+    "--threshold", type=float, help="Of FILE.onnx with a single output: from here on it means the second class."
+)
 @known_arch_option()
 @data_options
 @click.option(
@@ -34,9 +37,7 @@ from edgeguard.cli.rungs import rung_lines
     help="auto (ranks several on validation records, clean and attacked), minmax, percentile:99.99 or entropy "
     "[default: auto; percentile:99.99 for networks above 100 million multiply-accumulates a window].",
 )
-@click.option(
-    "--calibration-windows", type=int, default=200, show_default=True, help="Training windows to calibrate on."
-)
+@click.option("--calibration-windows", type=int, default=200, show_default=True, help="Records to calibrate on.")
 @click.option(
     "--input-bits",
     type=click.Choice(["8", "16"]),
@@ -47,16 +48,20 @@ from edgeguard.cli.rungs import rung_lines
 @click.option(
     "--input-step",
     type=float,
-    help="Microvolts from code to code of the input [default: 31.25, with auto also 15.625; 16 bits: 1].",
+    help="Microvolts from code to code of the input [default: 31.25, with auto also 15.625; of FILE.onnx what holds "
+    "99.99 % of the records' samples, with auto also finer ones; 16 bits: 1].",
 )
 @click.option("--portable", is_flag=True, help="Weights of 7 bits, safe on processors whose 8-bit products saturate.")
 @click.option("--exclude", multiple=True, metavar="NODE", help="Leave this node in float; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the files [default: the run folder].")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the files [default: that of RUN or FILE.onnx]."
+)
 @json_option
 def command(run: Path | None, classes: str | None, input_bits: str, as_json: bool, **options: Any) -> None:
     """Export RUN (default: the newest finished run under runs/) to ONNX, checked against the network.
 
-    With --streaming, a window model's FILE.onnx of anybody's may stand in its place.
+    Or quantise anybody's float FILE.onnx with --int8 --data SRC, to NAME-int8.onnx beside it, checked against the float
+    file; with --streaming, make a stream of the file made, or of FILE.onnx.
     """
     from edgeguard.evaluation.run_export import export_model
 
@@ -72,11 +77,14 @@ def _table(result: dict[str, Any]) -> str:
             lines.append(f"{form:<12}{result[form]}  ({result['bytes'][form]:,} bytes)")
     if result["calibration"]:
         lines += _calibration_lines(result["calibration"])
+    lines += _file_lines(result)
     lines += rung_lines({"name": name, **about} for name, about in result["parity"].items())
     lines += [f"{'golden':<12}{path}" for path in result["golden"]]
     census = ", ".join(f"{operator} {count}" for operator, count in sorted(result["census"].items()))
     lines.append(f"{'operators':<12}{census}")
-    if result["int8"] or result["fp32"]:
+    if "left_in_float" in result:
+        lines.append(f"{'next':<12}edgeguard audit {result['int8']} --reference {result['fp32']}")
+    elif result["int8"] or result["fp32"]:
         lines.append(f"{'next':<12}edgeguard attack-onnx")
     else:
         lines.append(f"{'next':<12}edgeguard simulate {result['streaming']}")
@@ -85,12 +93,25 @@ def _table(result: dict[str, Any]) -> str:
 
 def _calibration_lines(calibration: dict[str, Any]) -> list[str]:
     """The method, and where candidates were ranked a line each, the best first."""
-    lines = [f"{'calibration':<12}{calibration['method']}, {calibration['windows']} training windows"]
+    of = "training windows" if "records" not in calibration else f"records of {calibration['records']}"
+    lines = [f"{'calibration':<12}{calibration['method']}, {calibration['windows']} {of}"]
     for row in calibration.get("candidates", ()):
         codes = f"{row['input_bits']} bits, {row['step_uv']:g} uV"
         n = row["n"]
-        lines.append(
-            f"{'':<12}{row['method']:<20}{codes:<18}clean {row['clean']}/{n}  worst case {row['worst']}/{n}  "
-            f"as float {row['agreement']}/{n}"
-        )
+        shown = {"clean": row["clean"], "worst case": row["worst"], "as float": row["agreement"]}
+        counts = "  ".join(f"{name} {count}/{n}" for name, count in shown.items() if count is not None)
+        lines.append(f"{'':<12}{row['method']:<20}{codes:<18}{counts}")
     return lines
+
+
+def _file_lines(result: dict[str, Any]) -> list[str]:
+    """What is said of an ONNX file that was quantised: input codes, accuracy, notes."""
+    lines = []
+    if found := result.get("input"):
+        reach = f"{found['low_uv'] / 1000:.3g} to {found['high_uv'] / 1000:.3g} mV"
+        held = f"hold {100 * found['share']:.4g} % of the samples"
+        lines.append(f"{'input':<12}{found['bits']} bits of {found['step_uv']:g} uV, {reach}: {held}")
+    if found := result.get("accuracy"):
+        change = "{:+.1f} [{:+.1f}, {:+.1f}] points".format(*(100 * found[k] for k in ("difference", "low", "high")))
+        lines.append(f"{'accuracy':<12}float {found['fp32']}/{found['n']}, int8 {found['int8']}/{found['n']}: {change}")
+    return lines + [f"{'note':<12}{note}" for note in result.get("notes", ())]

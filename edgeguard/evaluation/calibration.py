@@ -1,4 +1,4 @@
-"""The judge of calibration candidates: clean and worst-case accuracy on validation records."""
+"""The judges of calibration candidates: clean and worst-case accuracy, or agreement with the float network."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from edgeguard.attacks.gradient import pgd_path, sap
 from edgeguard.attacks.losses import margin
 from edgeguard.ecg.dataset import Dataset
-from edgeguard.ecg.split import Split, stratified
+from edgeguard.ecg.split import stratified
 from edgeguard.errors import InputError
+from edgeguard.evaluation.subject import named
 from edgeguard.export.ranking import Score, Scorer
 from edgeguard.export.twin import build_twin
-from edgeguard.models.run import Run
 from edgeguard.runtime.session import OnnxModel, open_model
 
 RECORDS = 256
@@ -41,9 +41,15 @@ class _Crafted:
 
 
 def calibration_score(
-    run: Run, dataset: Dataset, split: Split, *, records: int = RECORDS, eps: float = EPS_UV, seed: int = 0
+    network: nn.Module,
+    dataset: Dataset,
+    among: np.ndarray,
+    *,
+    records: int = RECORDS,
+    eps: float = EPS_UV,
+    seed: int = 0,
 ) -> Scorer:
-    """A function that scores files made of the run's network, all on one stratified set of validation records.
+    """A function that scores files made of a float network, all on one stratified set of records.
 
     PGD and SAP with the margin loss, 10 + 10 steps of eps / 4: on the float network, once, for all files; then, 4 + 4
     steps, through each file's own twin, begun where the former ended, on the records that the file still names right.
@@ -51,27 +57,29 @@ def calibration_score(
     clean record and under all four.
 
     Args:
-        dataset, split: the run's own data.
+        network: from ecg [B, 1, T] in microvolts to logits [B, C].
+        dataset: labelled records.
+        among: indices of those to choose from.
         records: at most this many.
         eps: microvolts.
 
     The function raises InputError for a file of which no twin can be built.
     """
-    index = stratified(dataset.labels, split.validation, records, seed=seed)
+    index = stratified(dataset.labels, among, records, seed=seed)
     parts = [dataset.batch(index[first : first + _BATCH]) for first in range(0, len(index), _BATCH)]
     with torch.no_grad():
-        named = [run.model(torch.from_numpy(ecg)).argmax(1).numpy() for ecg, _, _ in parts]
-    transferred = [_craft(run.model, *part, eps=eps, steps=_STEPS) for part in parts]
+        said = [network(torch.from_numpy(ecg)).argmax(1).numpy() for ecg, _, _ in parts]
+    transferred = [_craft(network, *part, eps=eps, steps=_STEPS) for part in parts]
 
     def score(path: Path) -> Score:
         file = open_model(path)
         twin = _twin(path)
         clean = worst = agreement = 0
-        for (ecg, mask, labels), expected, found in zip(parts, named, transferred, strict=True):
-            predicted = file.labels(ecg)
-            agreement += int((predicted == expected).sum())
-            clean += int((predicted == labels).sum())
-            standing = (predicted == labels) & _withstands(file, found, labels)
+        for (ecg, mask, labels), expected, found in zip(parts, said, transferred, strict=True):
+            agreement += int((file.labels(ecg) == expected).sum())
+            right = _right(file, ecg, labels)
+            clean += int(right.sum())
+            standing = right & _withstands(file, found, labels)
             if not standing.any():
                 continue
             own = _craft(
@@ -85,6 +93,30 @@ def calibration_score(
             )
             worst += int(_withstands(file, own, labels[standing]).sum())
         return Score(len(index), clean, worst, agreement)
+
+    return score
+
+
+def agreement_score(
+    floating: OnnxModel, dataset: Dataset, among: np.ndarray, *, records: int = RECORDS, seed: int = 0
+) -> Scorer:
+    """A function that scores files made of a float file by what that file says of the same records.
+
+    Clean accuracy counts where the records have labels; nothing is attacked.
+
+    Args:
+        among: indices of records to choose from, at most `records` of them.
+    """
+    index = stratified(dataset.labels, among, records, seed=seed)
+    ecg, _, labels = dataset.batch(index)
+    expected = floating.logits(ecg)
+    labelled = bool((labels >= 0).all())
+
+    def score(path: Path) -> Score:
+        found = open_model(path).logits(ecg)
+        agreement = int((found.argmax(1) == expected.argmax(1)).sum())
+        clean = int((named(found, labels) == labels).sum()) if labelled else None
+        return Score(len(index), clean, None, agreement, float(np.abs(found - expected).mean()))
 
     return score
 
@@ -130,4 +162,9 @@ def _craft(
 
 def _withstands(file: OnnxModel, crafted: _Crafted, labels: np.ndarray) -> np.ndarray:
     """bool [B]: right on both."""
-    return (file.labels(crafted.pgd) == labels) & (file.labels(crafted.sap) == labels)
+    return _right(file, crafted.pgd, labels) & _right(file, crafted.sap, labels)
+
+
+def _right(file: OnnxModel, ecg: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """bool [B]: whether a file names the true class; ties go to the attacker."""
+    return named(file.logits(ecg), labels) == labels

@@ -1,4 +1,4 @@
-"""One export, from what was named to files that hold what they claim."""
+"""One export, of a run or of an ONNX file, from what was named to files that hold what they claim."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,10 +10,12 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split, split_from
 from edgeguard.errors import InputError
 from edgeguard.evaluation.calibration import calibration_score
+from edgeguard.evaluation.quantisation import LARGEST_RANKED_MACS, quantise
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.export import exporter
 from edgeguard.export.calibrate import parse_method
 from edgeguard.export.exporter import export_run
+from edgeguard.export.file_exporter import check_quantisable
 from edgeguard.export.int8_file import CALIBRATION_WINDOWS, METHOD, Int8Options
 from edgeguard.export.ranking import Scorer
 from edgeguard.export.rung import as_json
@@ -23,15 +25,13 @@ from edgeguard.models.cost import cost
 from edgeguard.models.run import Run, load_run, newest_run
 from edgeguard.runtime.census import fused_operators
 from edgeguard.runtime.loading import load_onnx
+from edgeguard.runtime.session import OnnxModel, open_model
 from edgeguard.runtime.stream_form import stream_form
 from edgeguard.runtime.telling import Say, log
 from edgeguard.runtime.typed_json import IF_GIVEN, from_json, to_json
 from edgeguard.runtime.zoo import PREFIX
 
 SCHEMA = "edgeguard.export/1"
-
-_AUTO_MACS = 100e6
-"""Largest network, in multiply-accumulates a window, for which ranking takes minutes at most."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,18 @@ class ExportResult:
     """Files that were written.
 
     Attributes:
-        fp32, int8, streaming: paths; None where there is none.
+        fp32, int8, streaming: paths; None where there is none. Of an ONNX file fp32 is that file itself.
         bytes: of each.
         calibration: how the quantiser's ranges were found.
         golden: golden vectors of the int8 file.
         parity: checks by name.
         census: operators that ONNX Runtime executes, and how many of each.
         stream: of the streaming file: hop, states, work and proof.
+        input: of an ONNX file that was quantised: bits, step and reach of the input's codes, and the share of the
+            samples of the calibration records that they hold; None where the input stays in float.
+        accuracy: of both files on labelled records: correct records of each, and the paired difference.
+        left_in_float: operator -> nodes of an ONNX file that compute and stay in float.
+        notes: what else is worth knowing, one line each.
     """
 
     fp32: str | None
@@ -67,6 +72,10 @@ class ExportResult:
     parity: dict[str, Parity]
     census: dict[str, int]
     stream: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
+    input: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
+    accuracy: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
+    left_in_float: dict[str, int] | None = field(default=None, metadata=IF_GIVEN)
+    notes: tuple[str, ...] | None = field(default=None, metadata=IF_GIVEN)
     schema: str = SCHEMA
 
     def to_json(self) -> dict[str, Any]:
@@ -104,25 +113,29 @@ def export_model(
     sampling_rate: float | None = None,
     window: int | None = None,
     unit: str | None = None,
+    threshold: float | None = None,
     say: Say = log,
 ) -> ExportResult:
-    """Export a run to ONNX, checked against the network; or, with `streaming`, make a stream of anybody's window file.
+    """Export a run to ONNX, checked against the network; or quantise anybody's float ONNX file, or make a stream of it.
 
     Args:
-        model: run folder; None: the newest finished one under `runs/`; or, for a stream alone, an ONNX file.
-        int8: also the quantised file, calibrated on training windows.
+        model: run folder; None: the newest finished one under `runs/`; or an ONNX file.
+        int8: also the quantised file, calibrated on training windows; of an ONNX file calibrated on `data`.
         streaming: also a file that takes one hop at a time, of the last file made.
         hop: of the streaming file, seconds; None: the multiple of the network's stride nearest to 1 s.
-        data, ecg, labels: what the run was trained on, where its config does not lead there.
+        data, ecg, labels: what the run was trained on, where its config does not lead there; of an ONNX file the
+            records to calibrate and to judge on, labels `none` where they have none.
         calibration: auto (ranks several on validation records), minmax, percentile:99.99 or entropy; None: auto, but
             percentile:99.99 for networks above 100 million multiply-accumulates a window.
         calibration_windows: training windows to calibrate on.
         input_bits: of the input's codes, 8 or 16.
-        input_step: microvolts from code to code of the input; None: what fits the bits.
+        input_step: microvolts from code to code of the input; None: what fits the bits, of an ONNX file what holds
+            99.99 % of the records' samples.
         portable: weights of 7 bits.
         exclude: nodes to leave in float.
-        out: folder for the files; None: the run folder, or of a network of the zoo `runs/NAME`.
-        classes, sampling_rate, window, unit: of a file that does not say; hertz, samples, `uV`, `mV` or `V`.
+        out: folder for the files; None: that of the run or the file, or of a network of the zoo `runs/NAME`.
+        classes, sampling_rate, window, unit, threshold: of a file that does not say; hertz, samples, `uV`, `mV` or
+            `V`. They stand in the files that are made.
         say: receives a line now and then.
 
     Raises InputError for anything that cannot be, and where a check fails: nothing is written then.
@@ -134,13 +147,32 @@ def export_model(
     path, folder = None if model is None else located(model), None if out is None else Path(out)
     if path is not None and folder is None and str(model).startswith(PREFIX):
         folder = Path("runs") / path.stem
-    if path is not None and path.suffix == ".onnx":
-        if int8 or not streaming:
-            raise InputError(f"{path}: is an ONNX file already; add --streaming, or name a run folder to export")
-        facts = {"classes": classes, "unit": unit, "window": window, "sampling_rate": sampling_rate}
-        return ExportResult.from_json(to_json(_with_stream(_NOTHING, _stream(path, folder, hop, say, **facts))))
     if calibration not in (None, "auto"):
         parse_method(calibration)
+    if path is not None and path.suffix == ".onnx":
+        if not (int8 or streaming):
+            raise InputError(f"{path}: is an ONNX file already; add --int8, --streaming or both")
+        file = open_model(
+            path, classes=classes, unit=unit, window=window, sampling_rate=sampling_rate, threshold=threshold
+        )
+        made = _NOTHING
+        if int8:
+            check_quantisable(file)
+            made = quantise(
+                file,
+                _records(file, data, ecg, labels),
+                calibration=calibration,
+                windows=calibration_windows,
+                bits=input_bits,
+                step=input_step,
+                portable=portable,
+                exclude=exclude,
+                out=folder,
+                say=say,
+            )
+        if streaming:
+            made = _with_stream(made, _stream(Path(made["int8"]) if int8 else file, folder, hop, say))
+        return ExportResult.from_json(to_json(made))
     if path is None:
         path = newest_run()
         say(f"run: {path}")
@@ -176,10 +208,28 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-def _stream(path: Path, folder: Path | None, hop: float | None, say: Say, **facts: Any) -> Compiled:
+def _records(file: OnnxModel, data: Data | None, ecg: Signals | None, labels: Labels | None) -> Dataset:
+    """The records named, as a file takes them."""
+    if data is None and ecg is None:
+        raise InputError(
+            f"{file.path}: needs records to calibrate on; add --data SRC, and --labels none without labels"
+        )
+    spec = file.spec
+    return records_of(
+        data,
+        ecg,
+        labels,
+        window=spec.window,
+        classes=spec.classes,
+        sampling_rate=spec.sampling_rate,
+    )
+
+
+def _stream(source: OnnxModel | Path, folder: Path | None, hop: float | None, say: Say) -> Compiled:
     """`NAME-stream.onnx` of a window model's file, in its own folder unless told."""
+    path = source if isinstance(source, Path) else source.path
     say(f"compiling the stream and proving it against {path.name}")
-    return compile_stream(path, (folder or path.parent) / f"{path.stem}-stream.onnx", hop=hop, **facts)
+    return compile_stream(source, (folder or path.parent) / f"{path.stem}-stream.onnx", hop=hop)
 
 
 def _with_stream(made: dict[str, Any], compiled: Compiled) -> dict[str, Any]:
@@ -196,12 +246,12 @@ def _with_stream(made: dict[str, Any], compiled: Compiled) -> dict[str, Any]:
 
 def _usual_calibration(run: Run) -> str:
     """`auto` for a network that can be attacked within about a minute, else the usual method."""
-    return "auto" if cost(run.model, window=run.config["window"]).macs <= _AUTO_MACS else METHOD
+    return "auto" if cost(run.model, window=run.config["window"]).macs <= LARGEST_RANKED_MACS else METHOD
 
 
 def _score(run: Run, dataset: Dataset, split: Split, say: Say) -> Scorer:
     say("crafting attacks on validation records, to rank calibrations (skipped by naming one with --calibration)")
-    return calibration_score(run, dataset, split)
+    return calibration_score(run.model, dataset, split.validation)
 
 
 def _run_data(run: Run, data: Data | None, ecg: Signals | None, labels: Labels | None) -> Dataset:

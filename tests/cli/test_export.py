@@ -70,7 +70,7 @@ def test_a_named_method_is_not_ranked(edgeguard: Call, own_run: Path):
 
 
 def test_large_networks_are_not_ranked_unasked(edgeguard: Call, own_run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(run_export, "_AUTO_MACS", 1.0)
+    monkeypatch.setattr(run_export, "LARGEST_RANKED_MACS", 1.0)
     result = edgeguard("export", own_run, "--int8", "--calibration-windows", 8)
     assert result.exit_code == 0 and "judging" not in result.stderr
     assert "calibration percentile:99.99, 8 training windows" in result.stdout
@@ -147,8 +147,8 @@ def test_somebody_elses_file_becomes_a_stream(edgeguard: Call, tmp_path: Path):
     [
         (["--streaming", "--hop", "0.5"], "hop: 0.5 s is 150 samples at 300 Hz; give a multiple of 60 samples (0.2 s)"),
         (["--streaming", "--hop", "nan"], "hop: nan s is nan samples"),
-        ([], "is an ONNX file already; add --streaming, or name a run folder"),
-        (["--int8", "--streaming"], "is an ONNX file already; add --streaming, or name a run folder"),
+        ([], "is an ONNX file already; add --int8, --streaming or both"),
+        (["--int8", "--streaming"], "is quantised already; name the float file that it was made from"),
     ],
 )
 def test_a_stream_that_cannot_be_is_refused_in_one_line(

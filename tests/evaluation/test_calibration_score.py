@@ -103,7 +103,7 @@ COARSE = """
 def test_clean_counts_are_those_of_the_file_and_agreement_is_with_the_network(
     run: Run, dataset: Dataset, parts: Split, tmp_path: Path
 ):
-    score = calibration_score(run, dataset, parts, records=1000, eps=10)
+    score = calibration_score(run.model, dataset, parts.validation, records=1000, eps=10)
     ecg, _, labels = dataset.batch(np.sort(parts.validation))
     with torch.no_grad():
         named = run.model(torch.from_numpy(ecg)).argmax(1).numpy()
@@ -119,7 +119,7 @@ def test_clean_counts_are_those_of_the_file_and_agreement_is_with_the_network(
 
 def test_the_stronger_the_attack_the_fewer_withstand(run: Run, dataset: Dataset, parts: Split, tmp_path: Path):
     path = write(run, tmp_path / "same.onnx")
-    found = {eps: calibration_score(run, dataset, parts, eps=eps)(path) for eps in (0.0, 1.0, 10.0)}
+    found = {eps: calibration_score(run.model, dataset, parts.validation, eps=eps)(path) for eps in (0.0, 1.0, 10.0)}
     assert found[0].worst == found[0].clean > 20
     assert found[10].worst < found[1].worst <= found[0].worst and found[10].worst <= 5
     assert len({each.clean for each in found.values()}) == 1
@@ -132,9 +132,9 @@ def test_the_twin_of_the_file_finds_what_the_float_network_does_not(
     path = write(run, tmp_path / "same.onnx")
     blind = nn.Sequential(nn.Flatten(), nn.Linear(WINDOW, 4))
     nn.init.zeros_(blind[1].weight)
-    by_twin = calibration_score(Run(run.path, {}, blind.eval()), dataset, parts, eps=60)(path)
+    by_twin = calibration_score(blind.eval(), dataset, parts.validation, eps=60)(path)
     monkeypatch.setattr(calibration, "build_twin", lambda path: blind)
-    by_none = calibration_score(Run(run.path, {}, blind.eval()), dataset, parts, eps=60)(path)
+    by_none = calibration_score(blind.eval(), dataset, parts.validation, eps=60)(path)
     assert by_twin.worst < by_none.worst == by_none.clean == by_twin.clean
 
 
@@ -144,7 +144,7 @@ def test_records_are_a_stratified_part_of_the_validation_part(
     seen: list[np.ndarray] = []
     batch = Dataset.batch
     monkeypatch.setattr(Dataset, "batch", lambda self, index: seen.append(index) or batch(self, index))
-    score = calibration_score(run, dataset, parts, records=12)
+    score = calibration_score(run.model, dataset, parts.validation, records=12)
     index = np.concatenate(seen)
     assert np.isin(index, parts.validation).all() and np.bincount(dataset.labels[index]).tolist() == [3, 3, 3, 3]
     assert score(write(run, tmp_path / "same.onnx")).n == 12
@@ -152,6 +152,6 @@ def test_records_are_a_stratified_part_of_the_validation_part(
 
 def test_a_file_without_a_twin_is_refused_with_a_way_out(run: Run, dataset: Dataset, parts: Split, tmp_path: Path):
     path = write(run, tmp_path / "odd.onnx", first="heard = Sinh (ecg)")
-    score = calibration_score(run, dataset, parts, records=4)
+    score = calibration_score(run.model, dataset, parts.validation, records=4)
     with pytest.raises(InputError, match=r"Sinh.*; or name a method: --calibration percentile:99.99"):
         score(path)

@@ -213,6 +213,9 @@ def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
 def _set_conv(model: ModelProto, conv: NodeProto, weight: np.ndarray, bias: np.ndarray | float | None) -> None:
     """Give a convolution weights and bias of its own."""
     name = conv.output[0]
+    # A convolution may be given new weights more than once.
+    while any(tensor.name in (f"{name}.weight", f"{name}.bias") for tensor in model.graph.initializer):
+        name = f"{name}_"
     model.graph.initializer.append(numpy_helper.from_array(weight.astype(np.float32), f"{name}.weight"))
     inputs = [conv.input[0], f"{name}.weight"]
     if bias is not None:

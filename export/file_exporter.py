@@ -1,7 +1,8 @@
 """Anybody's float ONNX classifier to an int8 file beside it, written only when it says what the float file says."""
 
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def quantise_file(
         golden=golden_paths(folder / made.name),
         rungs=rungs,
         census=census,
-        left=dict(form.selection.left),
+        left=_left(form, options.exclude),
     )
 
 
@@ -143,6 +144,14 @@ def summary(made: QuantisedFile) -> dict[str, Any]:
         "census": made.census,
         "left_in_float": made.left,
     }
+
+
+def _left(form: FloatForm, exclude: Sequence[str]) -> dict[str, int]:
+    """Operator -> nodes that compute and stay in float, those that were excluded among them."""
+    assert form.selection is not None
+    chosen = set(form.selection.nodes)
+    excluded = [node for node in form.model.graph.node if node.name in exclude and node.name in chosen]
+    return dict(Counter(form.selection.left) + Counter(node.op_type for node in excluded))
 
 
 def _float_form(file: OnnxModel, *, opset: int | None) -> FloatForm:

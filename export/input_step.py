@@ -21,7 +21,7 @@ def designed_step(dataset: Dataset, index: np.ndarray) -> float:
     Raises InputError for records that are silent throughout.
     """
     amplitudes = _amplitudes(dataset, index)
-    reach = float(np.quantile(amplitudes, SHARE)) if len(amplitudes) else 0.0
+    reach = float(np.quantile(amplitudes, SHARE, method="inverted_cdf")) if len(amplitudes) else 0.0
     if reach == 0:
         raise InputError(f"{dataset.source}: no sample differs from 0 uV; check the records and their unit")
     exact = reach / 127

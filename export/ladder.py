@@ -167,7 +167,7 @@ def twin_against_file(file: OnnxModel, model: ModelProto, ecg: np.ndarray, *, bu
     except ImportError as error:
         return Rung("twin", None, None, meaning, f"needs {error.name}")
     except InputError as error:
-        return Rung("twin", None, None, meaning, str(error))
+        return Rung("twin", None, None, meaning, str(error).removeprefix(f"{file.path}: "))
     expected, got = file.outputs(ecg), twin(ecg)
     equal = _equal_rows(expected, got)
     if equal == 1:

@@ -35,4 +35,7 @@ def int8_parity(fp32: OnnxModel, int8: OnnxModel, ecg: np.ndarray) -> Rung:
     """Share of windows on which both files name the same class."""
     agreement = float((fp32.labels(ecg) == int8.labels(ecg)).mean())
     meaning = f"share of {len(ecg)} windows with equal class, fp32 and int8"
-    return Rung("fp32_int8", agreement >= LABEL_AGREEMENT, agreement, meaning)
+    if agreement >= LABEL_AGREEMENT:
+        return Rung("fp32_int8", True, agreement, meaning)
+    mend = f"{LABEL_AGREEMENT:g} needed; rank calibrations (auto), use 16 input bits, or exclude nodes"
+    return Rung("fp32_int8", False, agreement, meaning, mend)

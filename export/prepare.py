@@ -66,6 +66,8 @@ def prepare(
             fold_input_scale(prepared, name)
         use_global_average_pool(prepared)
         remove_unused(prepared)
+        for node in prepared.graph.node:
+            node.name = f"{node.op_type}_{next(filter(None, node.output))}"
         onnx.checker.check_model(prepared, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, *RUNTIME_ERRORS, RuntimeError) as error:
         reason = " ".join(str(error).split())[:160]
@@ -97,13 +99,12 @@ def _fix_window(model: ModelProto, signature: Signature, window: int) -> None:
 
 
 def _bare(model: ModelProto) -> ModelProto:
-    """Only the graph, every node with a name of its own: an exporter's notes hold paths of the machine it ran on."""
+    """Only the graph: an exporter's notes hold paths of the machine it ran on."""
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     nodes = []
     for node in graph.node:
         made = helper.make_node(node.op_type, node.input, node.output, domain=node.domain)
-        made.name = f"{node.op_type}_{next(filter(None, node.output))}"
         made.attribute.extend(node.attribute)
         nodes.append(made)
     bare = helper.make_model(

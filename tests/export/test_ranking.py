@@ -93,3 +93,34 @@ def test_windows_pass_through_the_graph_once_for_each_kind_of_codes(graph: Model
 def test_candidates_have_a_name_for_people():
     assert str(Candidate("minmax", FINE)) == "minmax, input of 8 bits at 15.625 uV"
     assert FINE.step == FINER_STEP_UV
+
+
+def test_a_designed_step_is_halved_as_long_as_that_is_best():
+    steps = [InputCodes(8, 40 / 2**halvings) for halvings in range(4)]
+    counts = {Candidate("minmax", codes): (60 + place, 50, 99) for place, codes in enumerate(steps[:3])}
+    trial, tried = scores(counts | {Candidate("entropy", steps[1]): (40, 40, 90)})
+    rows = rank(trial, usual_step=40.0, wide=False, finest=3)
+    assert [candidate.codes.step for candidate in tried] == [40.0] * 4 + [20.0] * 2 + [10.0, 5.0]
+    assert rows[0].candidate == Candidate("minmax", steps[2])
+    assert not any(candidate.codes.bits == 16 for candidate in tried)
+
+
+def test_without_labels_agreement_decides_then_the_difference_of_logits():
+    found = {"minmax": (90, 0.2), "percentile:99.999": (95, 0.3), "percentile:99.99": (95, 0.1), "entropy": (80, 0.0)}
+
+    def trial(candidate: Candidate) -> Score:
+        agreement, difference = found[candidate.method]
+        return Score(100, None, None, agreement, difference)
+
+    rows = rank(trial, codes=USUAL)
+    assert [row.candidate.method for row in rows] == ["percentile:99.99", "percentile:99.999", "minmax", "entropy"]
+    assert rows[0].as_json() == {
+        "method": "percentile:99.99",
+        "input_bits": 8,
+        "step_uv": 31.25,
+        "n": 100,
+        "clean": None,
+        "worst": None,
+        "agreement": 95,
+        "difference": 0.1,
+    }

@@ -18,7 +18,7 @@ from edgeguard.evaluation.sources import BuildTwin, Source, sources_of
 from edgeguard.evaluation.subject import Subject, open_subject, training_of
 from edgeguard.export.twin import build_twin
 from edgeguard.models.run import Run
-from edgeguard.runtime.model_spec import ModelSpec, StatedFacts
+from edgeguard.runtime.model_spec import StatedFacts, stated_facts
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def open_contender(
     compared: bool = False,
     build: BuildTwin = build_twin,
     threads: int | None = None,
-    like: ModelSpec | None = None,
+    assumed: StatedFacts | None = None,
     **facts: Unpack[StatedFacts],
 ) -> Contender:
     """A run, a file or a network to judge, attacked by the source, or by itself where none is named.
@@ -76,12 +76,12 @@ def open_contender(
         gradients: the sources of a file, chosen.
         compared: with another contender, whose sources attack this one too.
         build: makes a file's twin.
-        threads, like, facts: of the model, as in `open_subject`; a source is like the model.
+        threads, assumed, facts: of the model, as in `open_subject`; a source is assumed to be like the model.
 
     Raises InputError where an attack needs a network and none is at hand.
     """
-    subject = open_subject(model, threads=threads, like=like, **facts)
-    crafting = open_subject(source, threads=threads, like=subject.spec) if source else subject
+    subject = open_subject(model, threads=threads, assumed=assumed, **facts)
+    crafting = open_subject(source, threads=threads, assumed=stated_facts(subject.spec)) if source else subject
     if all(attack.name == "clean" for attack in attacks):
         return Contender(subject, crafting)
     if compared and gradients is None and crafting.is_file and crafting.run and not rounds(crafting):

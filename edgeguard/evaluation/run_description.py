@@ -15,7 +15,7 @@ from edgeguard.runtime.cost import file_cost
 from edgeguard.runtime.files import write_bytes
 from edgeguard.runtime.loading import ModelFile, read_model_file
 from edgeguard.runtime.metadata import ModelMetadata
-from edgeguard.runtime.model_spec import SIGMOID, SINGLE_LOGIT, ModelSpec, read_head, unit_name
+from edgeguard.runtime.model_spec import SIGMOID, SINGLE_LOGIT, ModelSpec, read_head, stated_facts, unit_name
 from edgeguard.runtime.newest import newest_model
 from edgeguard.runtime.session import OnnxModel, open_model
 from edgeguard.runtime.streaming import open_stream
@@ -272,7 +272,8 @@ def _try(file: ModelFile) -> OnnxModel:
     signature, said = file.signature, file.stated
     number = 2 if signature.classes == 1 else signature.classes or len(said.classes or ()) or 2
     classes = tuple(f"class {place}" for place in range(number))
-    return open_model(file, like=ModelSpec(classes, _RATE, round(10 * _RATE), threshold=0.5))
+    assumed = ModelSpec(classes, _RATE, round(10 * _RATE), threshold=0.5)
+    return open_model(file, assumed=stated_facts(assumed))
 
 
 def _build_twin(opened: OnnxModel) -> None:

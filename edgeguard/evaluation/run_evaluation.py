@@ -24,7 +24,7 @@ from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.result import EvaluationResult, Predictions
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.models.run import newest_run
-from edgeguard.runtime.model_spec import StatedFacts
+from edgeguard.runtime.model_spec import StatedFacts, stated_facts
 from edgeguard.runtime.telling import Say, log
 from edgeguard.runtime.typed_json import to_json
 
@@ -196,8 +196,8 @@ def _opened(
     crafting: dict[str, Any] = dict(profile=profile, gradients=gradients, compared=compare is not None)
     contenders = [open_contender(model, source, attacks, threads=threads, **crafting, **facts)]
     if compare is not None:
-        spec = contenders[0].subject.spec
-        contenders.append(open_contender(compare, source, attacks, threads=threads, like=spec, **crafting))
+        theirs = stated_facts(contenders[0].subject.spec)
+        contenders.append(open_contender(compare, source, attacks, threads=threads, assumed=theirs, **crafting))
     if gradients is not None and not any(one.crafting.is_file for one in contenders):
         crafter = contenders[0].crafting.name
         raise InputError(f"--gradient {','.join(gradients)}: {crafter} is a run and crafts on itself; leave it out")

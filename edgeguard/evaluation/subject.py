@@ -16,7 +16,7 @@ from edgeguard.ecg.record import CLASSES, SAMPLING_RATE, WINDOW
 from edgeguard.ecg.unseen import Training, names_seen
 from edgeguard.errors import InputError
 from edgeguard.models.run import Run, is_run, load_run
-from edgeguard.runtime.model_spec import ModelSpec, StatedFacts, stated_facts
+from edgeguard.runtime.model_spec import ModelSpec, StatedFacts
 from edgeguard.runtime.run_files import holds_parent
 from edgeguard.runtime.session import OnnxModel, open_model
 
@@ -90,25 +90,25 @@ def open_subject(
     path: Path | nn.Module,
     *,
     threads: int | None = None,
-    like: ModelSpec | None = None,
+    assumed: StatedFacts | None = None,
     **facts: Unpack[StatedFacts],
 ) -> Subject:
     """A run folder, an ONNX file or a network; the file's run is looked for in the file's folder.
 
     Args:
         threads: of ONNX Runtime; None: those of torch.
-        like: of another form of the same network, whose facts hold for a file that does not say its own.
+        assumed: facts that hold where neither the model nor `facts` has them.
         facts: what a file or a network does not say of itself, as in `open_model`.
     """
     if isinstance(path, nn.Module):
-        facts = facts if like is None else stated_facts(like)
-        known = {name: facts.get(name) for name in ("classes", "window", "sampling_rate")}
+        stated = {**(assumed or {}), **{name: value for name, value in facts.items() if value is not None}}
+        known = {name: stated.get(name) for name in ("classes", "window", "sampling_rate")}
         return network_subject(path, **{name: value for name, value in known.items() if value is not None})  # type: ignore[arg-type]
     if path.is_dir():
         return run_subject(load_run(path))
     if not path.is_file():
         raise InputError(f"{path}: neither a run folder nor an ONNX file; check the path")
-    return file_subject(open_model(path, threads=threads or torch.get_num_threads(), like=like, **facts))
+    return file_subject(open_model(path, threads=threads or torch.get_num_threads(), assumed=assumed, **facts))
 
 
 def run_subject(run: Run) -> Subject:

@@ -26,6 +26,7 @@ from edgeguard.evaluation.transfer import choose_pairs, judge_transfer, transfer
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.report.attack_result import AttackResult
 from edgeguard.report.black_box import figures, write_comparison, write_report
+from edgeguard.runtime.model_spec import stated_facts
 from edgeguard.runtime.newest import newest_model
 from edgeguard.runtime.session import OnnxModel, open_model
 from edgeguard.runtime.telling import Say, log
@@ -103,7 +104,7 @@ def attack_model(
         threshold=threshold,
     )
     others = [
-        open_model(located(path), threads=threads, like=file.spec)
+        open_model(located(path), threads=threads, assumed=stated_facts(file.spec))
         for path in (*(() if compare is None else (compare,)), *transfer)
     ]
     for one in (file, *others):

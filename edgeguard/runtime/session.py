@@ -195,7 +195,7 @@ def open_model(
     *,
     threads: int = 1,
     host_form: bool = True,
-    like: ModelSpec | None = None,
+    assumed: StatedFacts | None = None,
     **facts: Unpack[StatedFacts],
 ) -> OnnxModel:
     """Load a single-lead ONNX classifier for one CPU session.
@@ -204,7 +204,7 @@ def open_model(
         source: the .onnx file, or one that was read already.
         threads: of the session.
         host_form: run an S8S8 file as its U8S8 form (equal codes, much faster on x86).
-        like: of another form of the same network, whose facts hold where neither the file nor `facts` has them.
+        assumed: facts that hold where neither the file nor `facts` has them, as those of another form of the network.
         facts: what the file does not say of itself.
 
     Raises InputError for a file that is no such classifier, that lacks a fact which nobody states, or whose own word
@@ -212,7 +212,7 @@ def open_model(
     """
     file = source if isinstance(source, ModelFile) else read_model_file(Path(source))
     signature = file.signature
-    spec, metadata = _complete(file, facts, like)
+    spec, metadata = _complete(file, facts, assumed)
     quantizer = read_input_quantizer(file.proto, signature.input)
     model = derive_host_form(file.proto) if host_form else file.proto
     session, fixed_batch = _open_session(file.path, model, signature, spec.window, threads)
@@ -238,7 +238,7 @@ def _chunks(count: int, batches: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         start += size
 
 
-def _complete(file: ModelFile, facts: StatedFacts, like: ModelSpec | None) -> tuple[ModelSpec, ModelMetadata]:
+def _complete(file: ModelFile, facts: StatedFacts, assumed: StatedFacts | None) -> tuple[ModelSpec, ModelMetadata]:
     """What the file takes and gives, by its own words, its graph and what is stated; and its metadata so completed.
 
     Raises InputError for all that is missing, in one line, and for what is stated otherwise than the file has it.
@@ -264,9 +264,9 @@ def _complete(file: ModelFile, facts: StatedFacts, like: ModelSpec | None) -> tu
     merged = {name: value if value is not None else given.get(name) for name, value in known.items()}
     merged["window"] = signature.window if merged["window"] is None else merged["window"]
     single = signature.classes == 1
-    if like is not None:
-        theirs = {**vars(like), "threshold": like.threshold if single else None}
-        merged = {name: theirs[name] if value is None else value for name, value in merged.items()}
+    for name, value in (assumed or {}).items():
+        if merged[name] is None and (name != "threshold" or single):
+            merged[name] = value
     head = read_head(file.proto.graph, signature.output, single=single)
     lacking = [text for name, text in _LACKING.items() if merged[name] is None]
     if single and merged["threshold"] is None:

@@ -434,9 +434,7 @@ def test_a_foreign_file_is_attacked_without_a_run(
 ):
     bare = write_file(tmp_path / "bare.onnx", said=False)
     options = ("--data", waves, "--attack", "clean,pgd", "--limit", 8, *QUICK)
-    assert "--sampling-rate HZ --unit" in refused(
-        edgeguard("evaluate", bare, *options)
-    )
+    assert "--sampling-rate HZ --unit" in refused(edgeguard("evaluate", bare, *options))
     facts = ("--sampling-rate", 300, "--unit", "mV", "--classes", "N,A,O,~")
     report = only_json(edgeguard("evaluate", bare, *options, *facts, "--json"))
     assert [row["gradient"] for row in report["attacks"]] == [None, "twin"] and report["n"] == 8

@@ -17,7 +17,7 @@ from edgeguard.evaluation.subject import Subject, file_subject, open_subject, ru
 from edgeguard.export.exporter import write_float
 from edgeguard.models.run import load_run
 from edgeguard.runtime.loading import ModelFile, read_model_file
-from edgeguard.runtime.model_spec import StatedFacts
+from edgeguard.runtime.model_spec import StatedFacts, stated_facts
 from edgeguard.runtime.session import OnnxModel, open_model
 from edgeguard.runtime.telling import Say
 
@@ -156,10 +156,10 @@ def _audited(model: Path, *, out: Path, data: Named, say: Say, threads: int, **f
 
 def _float_forms(audited: Subject, reference: Path | None, *, out: Path, threads: int) -> dict[str, Subject]:
     """Form -> the run and the float file of the audited file's network, as far as they are at hand."""
-    file, like = audited.file, audited.spec
+    file, assumed = audited.file, stated_facts(audited.spec)
     assert file is not None
     if reference is not None:
-        named = open_subject(reference, threads=threads, like=like)
+        named = open_subject(reference, threads=threads, assumed=assumed)
         if named.file is not None and named.file.is_quantised:
             raise InputError(f"--reference {reference}: computes on codes itself; name the file's float form")
         if named.file is not None:
@@ -168,7 +168,7 @@ def _float_forms(audited: Subject, reference: Path | None, *, out: Path, threads
         run = named.run
     else:
         found = _files_of(audited.weights_sha256, file.metadata.float_sha256, file.path.parent, without=file.path)
-        beside = [open_model(one, threads=threads, like=like) for one in found if not one.is_quantised][:1]
+        beside = [open_model(one, threads=threads, assumed=assumed) for one in found if not one.is_quantised][:1]
         if beside and audited.run is None:
             return {FP32: file_subject(beside[0])}
         if audited.run is None:

@@ -1,7 +1,7 @@
 """Which recordings a simulation plays."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from edgeguard.ecg.dataset import Dataset
+from edgeguard.ecg.origin import Named
 from edgeguard.ecg.record import Record
 from edgeguard.ecg.rhythm_annotations import Span
 from edgeguard.ecg.sources import iter_records, load_dataset, read_record
@@ -18,7 +19,8 @@ from edgeguard.ecg.stream import Stream, stream_day, stream_source
 from edgeguard.ecg.synthetic_day import SyntheticDay
 from edgeguard.ecg.tree import RECORD_SUFFIXES
 from edgeguard.errors import InputError
-from edgeguard.runtime.metadata import ModelMetadata
+from edgeguard.runtime.session import OnnxModel
+from edgeguard.runtime.streaming import StreamModel
 
 
 @dataclass(frozen=True)
@@ -38,26 +40,24 @@ class Playlist:
     reference: tuple[Span, ...] | None = None
 
 
-def one_recording(
-    name: str, *, data: str | None = None, labels: Path | None = None, lead: int | None = None
-) -> Playlist:
+def one_recording(name: str, named: Named | None = None) -> Playlist:
     """The recording in the file `name` (.csv, .hea or .mat), or the one of that name in `data`.
 
     Args:
-        lead: signal of a WFDB record to take, counted from 0; None: its only one. Its samples are read as they are
-            played, so that a day of them costs no memory.
+        named: the data, and the signal to take of a record that has several. The samples of a WFDB record are read as
+            they are played, so that a day of them costs no memory.
 
     Raises InputError when there is none.
     """
+    named = named or Named()
     if Path(name).suffix == ".hea":
-        stream = next(stream_source(name, labels=labels, lead=lead))
+        stream = next(stream_source(name, labels=named.labels, lead=named.lead))
         return Playlist(iter([stream]), stream.name, stream.seconds)
-    if lead is not None:
-        raise InputError(f"--lead {lead}: {name} is no WFDB header; name the record's .hea file, or leave --lead out")
     if Path(name).suffix in RECORD_SUFFIXES:
-        record = next(iter_records(name, labels=labels))
+        record = next(iter_records(name, labels=named.labels, lead=named.lead))
     else:
-        record = read_record(data, name, labels=labels)
+        record = read_record(named.data, name, labels=named.labels, lead=named.lead)
+    record = _mapped(record, named)
     return Playlist(iter([record]), record.name, len(record.ecg) / record.sampling_rate)
 
 
@@ -81,40 +81,56 @@ def from_pipe(file: BinaryIO, kind: str, sampling_rate: float, *, step: float = 
     return Playlist(iter([raw_stream(file, kind, sampling_rate, step=step)]), f"{kind} samples of standard input")
 
 
-def recordings(count: int, metadata: ModelMetadata, *, data: str | None = None, labels: Path | None = None) -> Playlist:
+def recordings(count: int, model: OnnxModel | StreamModel, named: Named) -> Playlist:
     """The first `count` recordings of a source, or of its test part where the model was trained on it.
 
     Raises InputError for a count below 1 or a source that cannot be read.
     """
     if count < 1:
         raise InputError(f"records: {count} must be at least 1; raise --records")
-    dataset = _trained_on(metadata, data, labels)
-    if dataset is None or metadata.split is None:
-        records = islice(iter_records(data, labels=labels), count)
-        return Playlist(records, f"the first {count} records of {data or 'the default data'}")
-    test = split_from(dataset, metadata.split).test[:count]
+    split = model.metadata.split
+    dataset = None if split is None else _trained_on(model, named)
+    if dataset is None or split is None:
+        every = iter_records(named.data, labels=named.labels, lead=named.lead)
+        chosen = islice((_mapped(record, named) for record in every), count)
+        return Playlist(chosen, f"the first {count} records of {named.data or 'the default data'}")
+    test = split_from(dataset, split).test[:count]
     return Playlist(
-        (_whole(dataset, int(i), data, labels) for i in test),
+        (_whole(dataset, int(i), named) for i in test),
         f"{len(test)} records of the test part of {dataset.source}",
         float(np.sum(dataset.record_length[test]) / dataset.sampling_rate),
     )
 
 
-def _trained_on(metadata: ModelMetadata, data: str | None, labels: Path | None) -> Dataset | None:
+def _mapped(record: Record, named: Named) -> Record:
+    """The record by the name that its label has for the model."""
+    label = None if record.label is None else (named.label_map or {}).get(record.label, record.label)
+    return replace(record, label=label)
+
+
+def _trained_on(model: OnnxModel | StreamModel, named: Named) -> Dataset | None:
     """The source as a data set if it is the one that the model was trained on."""
-    if metadata.data is None:
+    if model.metadata.data is None:
         return None
     try:
-        dataset = load_dataset(data, labels=labels)
+        dataset = load_dataset(
+            named.data,
+            labels=named.labels,
+            label_map=named.label_map,
+            lead=named.lead,
+            window=model.window,
+            classes=model.classes,
+            sampling_rate=model.sampling_rate,
+        )
     except InputError:
-        return None  # without labels, or at another rate: nothing that could have trained it
-    return dataset if dataset.fingerprint == metadata.data.get("fingerprint") else None
+        return None  # without labels: nothing that could have trained it
+    return dataset if dataset.fingerprint == model.metadata.data.get("fingerprint") else None
 
 
-def _whole(dataset: Dataset, i: int, data: str | None, labels: Path | None) -> Record:
+def _whole(dataset: Dataset, i: int, named: Named) -> Record:
     """One recording in full: from its window where that holds all of it, else from the source."""
     if dataset.record_length[i] > dataset.window:
-        return read_record(data, dataset.names[i], labels=labels)
+        return _mapped(read_record(named.data, dataset.names[i], labels=named.labels, lead=named.lead), named)
     left, length = dataset.left[i], dataset.length[i]
     ecg = dataset.windows[i, left : left + length].astype(np.float32)
     return Record(dataset.names[i], ecg, dataset.sampling_rate, dataset.classes[dataset.labels[i]])

@@ -18,6 +18,7 @@ from edgeguard.firmware_sim.events import SCHEMA, Emit
 from edgeguard.firmware_sim.faults import BrownOut, Fault
 from edgeguard.firmware_sim.fifo import DEPTH, THRESHOLD, Fifo
 from edgeguard.firmware_sim.flag_log import FlagLog
+from edgeguard.firmware_sim.resampled import resampled_stream
 from edgeguard.firmware_sim.result import RecordResult, SimulationResult
 from edgeguard.firmware_sim.samples import Samples, State, nest, part
 from edgeguard.firmware_sim.scorers import StreamModel, WindowModel
@@ -89,8 +90,9 @@ def simulate(
         progress: gets the seconds of signal played since its last call.
         hear: gets the samples that the model is given, float32 [n] microvolts, NaN where they were lost.
 
-    Raises InputError for a bad setting, a recording at another sampling rate without a front end, or with samples that
-    are not numbers, a model whose logits are not numbers, or the state of another watch.
+    A recording at another sampling rate than the model's is resampled first, unless a front end samples it.
+
+    Raises InputError for a bad setting, a model whose logits are not numbers, or the state of another watch.
     """
     options = options or WatchOptions()
     player = _Player(model, emit, options, progress, hear)
@@ -103,9 +105,8 @@ def simulate(
     results = []
     seconds, wall = 0.0, 0.0
     for number, record in enumerate(records):
-        signal = Signal(stream_record(record) if isinstance(record, Record) else record)
-        if options.front_end is None:
-            check_rate(signal, model)
+        stream = stream_record(record) if isinstance(record, Record) else record
+        signal = Signal(stream if options.front_end else resampled_stream(stream, model.sampling_rate))
         if not options.join and (number or state is None):
             player.reset()
         begin = perf_counter()
@@ -129,15 +130,6 @@ def simulate(
         peak_rss_bytes=peak_rss_bytes(),
         state=final,
     )
-
-
-def check_rate(signal: Signal, model: WindowModel | StreamModel) -> None:
-    """InputError unless the signal has the model's sampling rate."""
-    if signal.sampling_rate != model.sampling_rate:
-        raise InputError(
-            f"record {signal.name}: sampling rate {signal.sampling_rate:g} Hz, the model needs "
-            f"{model.sampling_rate:g} Hz; add --front-end ideal, which resamples it"
-        )
 
 
 class _Player:

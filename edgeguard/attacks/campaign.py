@@ -12,8 +12,9 @@ from edgeguard.attacks.oracle import RAIL_UV
 from edgeguard.attacks.scheduler import Trace
 from edgeguard.attacks.walk import Attack
 from edgeguard.attacks.witnesses import ANY_WRONG, Witnesses, narrowest_band
-from edgeguard.ecg.dataset import Dataset, cached
-from edgeguard.ecg.sources import open_source
+from edgeguard.ecg.dataset import Dataset
+from edgeguard.ecg.origin import Named
+from edgeguard.ecg.sources import load_dataset
 from edgeguard.ecg.split import stratified
 from edgeguard.ecg.unseen import file_training, unseen_records
 from edgeguard.errors import InputError
@@ -89,29 +90,24 @@ def targets_of(model: OnnxModel, target: str | None, number: int) -> np.ndarray 
     return np.full(number, model.classes.index(target))
 
 
-def classes_of(model: OnnxModel, dataset: Dataset) -> np.ndarray:
-    """int64 [classes of the data set]: each as an index into the model's, -1 where the model lacks it."""
-    return np.array([model.classes.index(c) if c in model.classes else -1 for c in dataset.classes])
+def load_windows(model: OnnxModel, named: Named, *, seed: int = 0) -> Dataset:
+    """The records of a data source as the model takes them: its classes, sampling rate and window.
 
+    Args:
+        seed: of synthetic records.
 
-def load_windows(model: OnnxModel, spec: str | None, *, labels: Path | None = None, seed: int = 0) -> Dataset:
-    """The records of a data source in windows of the model's length.
-
-    Raises InputError when the sampling rates differ, or no record has a class of the model.
+    Raises InputError as `edgeguard.ecg.sources.load_dataset` does.
     """
-    source = open_source(spec, labels=labels, seed=seed)
-    dataset = cached(source.name, source.key(), source.records(), window=model.window)
-    if dataset.sampling_rate != model.sampling_rate:
-        raise InputError(
-            f"{dataset.source}: sampled at {dataset.sampling_rate:g} Hz, {model.path} takes "
-            f"{model.sampling_rate:g} Hz; resample the records first"
-        )
-    if not set(dataset.classes) & set(model.classes):
-        raise InputError(
-            f"{model.path}: classes {','.join(model.classes)} are none of {','.join(dataset.classes)} in "
-            f"{dataset.source}; name them in the order of the logits with --classes"
-        )
-    return dataset
+    return load_dataset(
+        named.data,
+        labels=named.labels,
+        label_map=named.label_map,
+        lead=named.lead,
+        seed=seed,
+        window=model.window,
+        classes=model.classes,
+        sampling_rate=model.sampling_rate,
+    )
 
 
 def choose_records(
@@ -129,9 +125,7 @@ def choose_records(
     Raises InputError where the file's network has seen every record.
     """
     unseen = unseen_records(dataset, file_training(model), part=part)
-    known = [name in model.classes for name in dataset.classes]
-    index = unseen.index[np.asarray(known)[dataset.labels[unseen.index]]]
-    return stratified(dataset.labels, index, samples, seed=seed), f"{dataset.source}: {unseen.line}"
+    return stratified(dataset.labels, unseen.index, samples, seed=seed), f"{dataset.source}: {unseen.line}"
 
 
 def attack_file(
@@ -146,9 +140,17 @@ def attack_file(
     state: Path | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Campaign:
-    """Attack the records that a file classifies correctly, each with `queries` of its own; see `attack_records`."""
+    """Attack the records that a file classifies correctly, each with `queries` of its own; see `attack_records`.
+
+    Args:
+        dataset: in the model's classes.
+
+    Raises InputError for records of other classes.
+    """
+    if dataset.classes != model.classes:
+        ours, theirs = ",".join(model.classes), ",".join(dataset.classes)
+        raise InputError(f"{dataset.source}: records of classes {theirs}, {model.path} has {ours}; load them for it")
     ecg, mask, labels = dataset.batch(tasks.records)
-    labels = classes_of(model, dataset)[labels]
     model.keep_invariant_batches(ecg)
     found = attack_records(
         model,

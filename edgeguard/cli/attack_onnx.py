@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, listed, model_options
+from edgeguard.cli.options import adapter_options, data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.runtime.system import processor_cores
 
@@ -24,6 +24,7 @@ from edgeguard.runtime.system import processor_cores
 @click.option("--queries", type=click.IntRange(min=1), default=1000, show_default=True, help="Labels asked a record.")
 @click.option("--samples", type=click.IntRange(min=1), default=64, show_default=True, help="Records to attack.")
 @data_options
+@adapter_options
 @click.option(
     "--split",
     "part",

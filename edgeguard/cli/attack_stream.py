@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeguard.cli.options import data_options, model_options, open_file
+from edgeguard.cli.options import adapter_options, data_options, model_options, open_file
 from edgeguard.cli.output import emit, json_option, say
-from edgeguard.ecg.origin import file_data
+from edgeguard.ecg.origin import Named, file_data
 from edgeguard.errors import InputError
 from edgeguard.report.rate_text import rate_text
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     help="Judge on this streaming form of the file, at its hop [default: the file itself, every hop].",
 )
 @data_options
+@adapter_options
 @click.option(
     "--split",
     "part",
@@ -85,6 +86,8 @@ def command(
     stream: Path | None,
     data: str | None,
     labels: Path | None,
+    label_map: dict[str, str] | None,
+    lead: str | None,
     part: str,
     records: int,
     seconds: float,
@@ -106,8 +109,10 @@ def command(
 
     from tqdm import tqdm
 
+    from edgeguard.attacks.campaign import load_windows
     from edgeguard.attacks.losses import check_losses
-    from edgeguard.ecg.sources import iter_records, load_dataset
+    from edgeguard.ecg.arrays import check_labelled
+    from edgeguard.ecg.sources import iter_records
     from edgeguard.evaluation.stream_attack import (
         Settings,
         choose_streams,
@@ -133,12 +138,14 @@ def command(
     opened = open_file(model, **file_facts)
     subject = file_subject(opened)
     check_losses([loss], classes=len(subject.classes))
-    data, labels = file_data(opened.path, data, labels)
-    dataset = load_dataset(data, labels=labels)
+    named = file_data(opened.path, Named(data, labels, label_map, lead))
+    dataset = load_windows(opened, named)
+    check_labelled(dataset)
+    for note in dataset.notes:
+        say(f"note: {note}")
+    recordings = iter_records(named.data, labels=named.labels, lead=named.lead)
     watch = _watch(opened, front_end, dataset.sampling_rate, hop, stream, seed)
-    streams, which = choose_streams(
-        subject, dataset, iter_records(data, labels=labels), seconds=seconds, count=records, part=part, seed=seed
-    )
+    streams, which = choose_streams(subject, dataset, recordings, seconds=seconds, count=records, part=part, seed=seed)
     say(f"data: {which}")
     network = crafting_network(subject, source, streams.ecg[..., : opened.window])
     with tqdm(total=len(names) * len(streams.names), unit=" records", disable=None, leave=False) as bar:

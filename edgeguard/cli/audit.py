@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, listed, model_options
+from edgeguard.cli.options import adapter_options, data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.errors import InputError
 
@@ -16,6 +16,7 @@ from edgeguard.errors import InputError
 @click.option("--quick", is_flag=True, help="A screening of about 100 records in a few minutes.")
 @click.option("--full", is_flag=True, help="All test records, the full portfolio, a day of stream: hours.")
 @data_options
+@adapter_options
 @click.option(
     "--reference",
     metavar="RUN|FILE",

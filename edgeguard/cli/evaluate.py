@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, listed, model_options
+from edgeguard.cli.options import adapter_options, data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
 
 
 @click.command("evaluate")
 @click.argument("model", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
 @data_options
+@adapter_options
 @click.option("--split", "part", default="test", show_default=True, help="test, or all: also records seen in training.")
 @click.option("--attack", help="Any of clean, pgd, sap, cw-smooth, with commas [default: clean,pgd,sap; --full: all].")
 @click.option(

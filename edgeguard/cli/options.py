@@ -23,12 +23,34 @@ def data_options(function: F) -> F:
     function = click.option(
         "--labels",
         type=click.Path(path_type=Path),
-        help="Reference CSV, where it is not inside or beside the data.",
+        help="Reference CSV, where it is not inside or beside the data; none: records without labels.",
     )(function)
     return click.option(
         "--data",
         metavar="SRC",
         help="synthetic[:N], a zip or folder of records, or cinc2017 [default: cinc2017 if fetched, else synthetic].",
+    )(function)
+
+
+def _label_map(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, str] | None:
+    from edgeguard.ecg.label_map import parse_label_map
+
+    return parse_label_map(value) or None
+
+
+def adapter_options(function: F) -> F:
+    """--label-map and --lead: how records of any source become those that a model takes."""
+    function = click.option(
+        "--lead",
+        metavar="NAME|N",
+        help="Signal to take of records that have several, by name or number from 0 [default: the only one].",
+    )(function)
+    return click.option(
+        "--label-map",
+        metavar="LABEL=CLASS,...",
+        callback=_label_map,
+        help="Which class of the model a label of the data stands for, as in AFIB=A,SR=N; records of other labels are "
+        "left out.",
     )(function)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, listed, model_options
+from edgeguard.cli.options import adapter_options, data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.report.rate_text import rate_text
 
@@ -21,6 +21,7 @@ from edgeguard.report.rate_text import rate_text
     "(synthetic, with episodes), or - (raw samples from a pipe).",
 )
 @data_options
+@adapter_options
 @click.option("--records", type=int, default=8, show_default=True, help="How many recordings of --data to play.")
 @click.option("--join", is_flag=True, help="One stream over all recordings, so that short ones fill a window too.")
 @click.option("--hop", type=float, help="Seconds between decisions [default: 1, or what a streaming file has].")
@@ -48,7 +49,6 @@ from edgeguard.report.rate_text import rate_text
     help="Befalls the front end: lost-packets, fifo-overflow, lead-off, saturation, motion, mains, clock-drift, "
     "duplicated, late or brown-out; may be given more than once.",
 )
-@click.option("--lead", type=click.IntRange(min=0), help="Signal of a WFDB record, from 0 [default: its only one].")
 @click.option(
     "--annotations",
     type=click.Path(path_type=Path),

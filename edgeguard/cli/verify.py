@@ -12,7 +12,7 @@ from edgeguard.cli.output import emit, json_option, say
 from edgeguard.cli.rungs import rung_lines
 from edgeguard.errors import InputError
 
-_LADDER_OPTIONS = ("rows", "data", "labels", "golden", "seed")
+_LADDER_OPTIONS = ("rows", "data", "labels", "lead", "golden", "seed")
 _FILE_OPTIONS = ("classes", "unit", "window", "sampling_rate", "threshold", "threads")
 _SHOWN_FAILURES = 20
 
@@ -32,6 +32,7 @@ _SHOWN_FAILURES = 20
 @click.option(
     "--labels", type=click.Path(path_type=Path), help="Reference CSV, where it is not inside or beside the data."
 )
+@click.option("--lead", metavar="NAME|N", help="Signal to take of records that have several [default: the only one].")
 @click.option(
     "--golden",
     type=click.Path(path_type=Path),

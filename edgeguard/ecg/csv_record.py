@@ -24,10 +24,12 @@ from edgeguard.ecg.labels import FILE_NAMES
 from edgeguard.ecg.record import SAMPLING_RATE
 from edgeguard.ecg.tree import Tree, stems
 from edgeguard.ecg.units import microvolts
+from edgeguard.ecg.wfdb_header import find_lead
 from edgeguard.errors import InputError
 
 _COMMENT = re.compile(r"#\s*(sampling_rate|unit)\s*[:=]\s*(\S+)\s*")
 _COLUMN = re.compile(r"ecg(?:_(uv|mv|v))?", re.IGNORECASE)
+_NAMED = re.compile(r"(.*?)(?:_(uv|mv|v))?", re.IGNORECASE)
 _LONGEST_LINE = 10_000
 """Characters."""
 
@@ -40,10 +42,13 @@ def find_records(tree: Tree) -> dict[str, str]:
     return {name: stem for name, stem in stems(tree, ".csv").items() if f"{name}.csv" not in FILE_NAMES}
 
 
-def read_signal(tree: Tree, stem: str) -> tuple[np.ndarray, float]:
-    """(float32 [L] microvolts, sampling rate in hertz) of one file.
+def read_signal(tree: Tree, stem: str, *, lead: str | int | None = None) -> tuple[np.ndarray, float]:
+    """(float32 [L] microvolts, sampling rate in hertz) of one file; empty cells and `nan` are gaps, NaN.
 
-    Raises InputError for a line without a finite number or of more than 10,000 characters, a missing `ecg` column,
+    Args:
+        lead: name of the column to take, or its number from 0; None: `ecg`, or the only one.
+
+    Raises InputError for a line that is no number or of more than 10,000 characters, a missing `ecg` column or lead,
     a sampling rate that is no number, an unknown unit, and samples that look like millivolts in a file that states
     no unit.
     """
@@ -61,11 +66,11 @@ def read_signal(tree: Tree, stem: str) -> tuple[np.ndarray, float]:
         if line.strip() and not line.startswith("#")
     )
     first = list(islice(rows, 1))
-    column, unit, has_names = _column(where, first[0][1]) if first else (0, None, False)
+    column, unit, has_names = _column(where, first[0][1], lead) if first else (0, None, False)
     unit = stated.get("unit", unit)
     samples = array("d", (_number(where, *row, column) for row in chain(first[has_names:], rows)))
     ecg = np.asarray(samples, np.float32) * np.float32(microvolts(where, unit or "uV"))
-    if unit is None and 0 < np.abs(ecg).max(initial=0) < _LEAST_PEAK:
+    if unit is None and 0 < np.nanmax(np.abs(ecg), initial=0) < _LEAST_PEAK:
         raise InputError(f"{where}: no sample reaches {_LEAST_PEAK:g} microvolts; state the unit, as in `# unit: mV`")
     return ecg, _rate(where, stated.get("sampling_rate", f"{SAMPLING_RATE}"))
 
@@ -85,26 +90,32 @@ def _lines(where: str, text: str) -> Iterator[str]:
         start = end
 
 
-def _column(where: str, first: list[str]) -> tuple[int, str | None, bool]:
+def _column(where: str, first: list[str], lead: str | int | None) -> tuple[int, str | None, bool]:
     """(index of the samples' column, unit that its name states, whether `first` is a line of names)."""
+    has_names = not any(map(_is_number, first))
+    if lead is not None:
+        named = [_NAMED.fullmatch(cell) for cell in first] if has_names else []
+        names = [match[1] if match else "" for match in named] or [""] * len(first)
+        at = find_lead(where, names, lead)
+        return at, (match[2] if named and (match := named[at]) else None), has_names
     for index, cell in enumerate(first):
         if match := _COLUMN.fullmatch(cell):
             return index, match[1], True
     if len(first) > 1:
-        raise InputError(f"{where}: {len(first)} columns, none called ecg; name the samples' column ecg")
+        raise InputError(f"{where}: {len(first)} columns, none called ecg; name the samples' column with --lead")
     return 0, None, not _is_number(first[0])
 
 
 def _number(where: str, line: int, cells: list[str], column: int) -> float:
-    cell = cells[column] if column < len(cells) else ""
-    if not (_is_number(cell) and math.isfinite(float(cell))):
-        raise InputError(f"{where}: line {line}: {cell!r} is not a finite number; fill the gap or cut the recording")
-    return float(cell)
+    cell = cells[column] if column < len(cells) else None
+    if cell is None or not (_is_number(cell) or cell == "") or (cell and math.isinf(float(cell))):
+        raise InputError(f"{where}: line {line}: {cell or 'nothing'!r} is not a number; write nan where one is missing")
+    return float(cell or "nan")
 
 
 def _rate(where: str, text: str) -> float:
-    if not _is_number(text):
-        raise InputError(f"{where}: sampling_rate {text!r} is not a number; write `# sampling_rate: 300`")
+    if not (_is_number(text) and 0 < float(text) < math.inf):
+        raise InputError(f"{where}: sampling_rate {text!r} is no number above 0; write `# sampling_rate: 300`")
     return float(text)
 
 

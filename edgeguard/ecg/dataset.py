@@ -6,17 +6,24 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from edgeguard.ecg.record import CLASSES, SAMPLING_RATE, WINDOW, Record
+from edgeguard.ecg.label_map import check_label_map
+from edgeguard.ecg.record import CLASSES, SAMPLING_RATE, Record
+from edgeguard.ecg.resampling import resample
 from edgeguard.ecg.windows import to_window, validity_mask
 from edgeguard.errors import InputError
 
-_CACHE_VERSION = 1
+WINDOW_SECONDS = 30.0
+"""Length of a window that nobody names."""
+_MOST_GAP = 0.5
+"""Largest share of a window's samples that may be missing."""
+_CACHE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -27,12 +34,15 @@ class Dataset:
         source: what the user named, for messages.
         names: N record names.
         windows: [N, T] microvolts, int16 where all samples are whole and fit, else float32; memory-mapped.
-        labels: int64 [N], indices into `classes`.
+        labels: int64 [N], indices into `classes`; -1 throughout for records without labels.
         left: int64 [N], samples of left padding.
         length: int64 [N], real samples in the window.
         record_length: int64 [N], samples of the whole recording.
         content: N hex digests of the windows; equal digests are duplicates.
         fingerprint: hex digest over names, labels and content, the same for a zip and its unpacked folder.
+        gaps: int64 [G, 3]: record, first sample and end of each gap in a window, by record.
+        left_out: label -> records of it that are none of the classes asked for.
+        notes: what was done to the records, a line each.
     """
 
     source: str
@@ -46,6 +56,9 @@ class Dataset:
     fingerprint: str
     classes: tuple[str, ...] = CLASSES
     sampling_rate: float = SAMPLING_RATE
+    gaps: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -62,8 +75,15 @@ class Dataset:
         return ecg, self.mask(index), self.labels[index]
 
     def mask(self, index: np.ndarray) -> np.ndarray:
-        """Bool [B, 1, T]: False on padding."""
-        return validity_mask(self.left[index], self.length[index], self.window)
+        """Bool [B, 1, T]: False on padding and in gaps."""
+        index = np.asarray(index)
+        mask = validity_mask(self.left[index], self.length[index], self.window)
+        if len(self.gaps):
+            for row, record in enumerate(index):
+                first, last = np.searchsorted(self.gaps[:, 0], (record, record + 1))
+                for _, start, end in self.gaps[first:last]:
+                    mask[row, 0, start:end] = False
+        return mask
 
 
 def cache_root() -> Path:
@@ -77,57 +97,165 @@ def build(
     source: str,
     records: Iterable[Record],
     *,
-    window: int = WINDOW,
-    classes: tuple[str, ...] = CLASSES,
-    sampling_rate: float = SAMPLING_RATE,
+    window: int | None = None,
+    classes: Sequence[str] | None = None,
+    sampling_rate: float | None = None,
+    label_map: Mapping[str, str] | None = None,
+    labelled: bool = True,
 ) -> Dataset:
-    """Prepare labelled records to a Dataset in memory.
+    """Prepare recordings to a Dataset in memory: one sampling rate, one list of classes, one window each.
 
-    Raises InputError for no records, or one without samples or label, with a NaN or another sampling rate.
+    Samples that are not numbers are gaps: zero in the window, and no part of its mask.
+
+    Args:
+        window: samples; None: 30 s.
+        classes: of the result, in this order; records of other labels are left out and counted. None: those of the
+            records, the classes of CinC 2017 first and in its order.
+        sampling_rate: hertz; records of another rate are resampled. None: that of the records, which must be one.
+        label_map: label of a record -> class that stands for it.
+        labelled: whether every record needs a label.
+
+    Raises InputError for no records or none of the classes, a record without samples or label, records of several
+    rates where none is asked for, and a label map to a class that there is not.
     """
+    label_map = dict(label_map or {})
+    if classes is not None:
+        check_label_map(label_map, classes)
+    asked, known = sampling_rate, None if classes is None else set(classes)
     names, rows, labels, left, length, total = [], [], [], [], [], []
+    gaps: list[tuple[int, int, int]] = []
+    rates, left_out, lost = Counter[float](), Counter[str](), 0
     for record in records:
-        _check(source, record, classes, sampling_rate)
-        row, padding, real = to_window(_compact(record.ecg), window)
+        if len(record.ecg) == 0:
+            raise InputError(f"{source}: record {record.name}: has no samples; remove it or restore its file")
+        label = _label(source, record, label_map) if labelled else ""
+        if labelled and known is not None and label not in known:
+            left_out[label] += 1
+            continue
+        if sampling_rate is None:
+            sampling_rate = record.sampling_rate
+        if asked is None and record.sampling_rate != sampling_rate:
+            raise InputError(
+                f"{source}: record {record.name}: sampling rate {record.sampling_rate:g} Hz, others have "
+                f"{sampling_rate:g} Hz; name the rate that all are to have with --sampling-rate"
+            )
+        window = window or round(WINDOW_SECONDS * sampling_rate)
+        ecg = resample(record.ecg, record.sampling_rate, sampling_rate)
+        row, padding, real = to_window(_compact(ecg), window)
+        missing = _gaps(row)
+        if sum(end - start for start, end in missing) > _MOST_GAP * real:
+            lost += 1
+            continue
+        for start, end in missing:
+            row[start:end] = 0
+            gaps.append((len(names), start, end))
+        rates[record.sampling_rate] += 1
         names.append(record.name)
-        rows.append(row)
-        labels.append(classes.index(record.label or ""))
+        rows.append(_compact(row) if missing else row)
+        labels.append(label)
         left.append(padding)
         length.append(real)
-        total.append(len(record.ecg))
+        total.append(len(ecg))
+    if not names and left_out:
+        raise InputError(_none_left(source, left_out, classes or ()))
     if not names:
         raise InputError(f"{source}: holds no records; name a CinC-2017 zip or folder, a WFDB folder, or synthetic")
+    assert sampling_rate is not None
+    if classes is None:
+        classes = ordered_classes(set(labels)) if labelled else ()
+    place = {name: number for number, name in enumerate(classes)} if labelled else {"": -1}
     whole = all(row.dtype == np.int16 for row in rows)
     windows = np.stack(rows) if whole else np.stack(rows).astype(np.float32)
     content = tuple(hashlib.sha256(row.astype("<f4").tobytes()).hexdigest() for row in windows)
-    summary = [[n, int(c), h] for n, c, h in sorted(zip(names, labels, content, strict=True))]
+    numbers = np.array([place[label] for label in labels], np.int64)
+    summary = [[n, int(c), h] for n, c, h in sorted(zip(names, numbers, content, strict=True))]
     fingerprint = hashlib.sha256(json.dumps(summary).encode()).hexdigest()
-    return Dataset(
+    dataset = Dataset(
         source,
         tuple(names),
         windows,
-        np.asarray(labels, np.int64),
+        numbers,
         np.asarray(left, np.int64),
         np.asarray(length, np.int64),
         np.asarray(total, np.int64),
         content,
         fingerprint,
-        classes,
+        tuple(classes),
         sampling_rate,
+        np.asarray(gaps, np.int64).reshape(-1, 3),
+        dict(left_out),
+    )
+    return replace(dataset, notes=tuple(_notes(dataset, rates, lost, label_map)))
+
+
+def ordered_classes(labels: Iterable[str]) -> tuple[str, ...]:
+    """The classes of CinC 2017 in their order, then others by name."""
+    found = set(labels)
+    return (*(name for name in CLASSES if name in found), *sorted(found - set(CLASSES)))
+
+
+def _notes(dataset: Dataset, rates: Mapping[float, int], lost: int, label_map: Mapping[str, str]) -> Iterator[str]:
+    """What was done to the records, a line each; nothing where they are as they were."""
+    other = {rate: count for rate, count in rates.items() if rate != dataset.sampling_rate}
+    for rate, count in sorted(other.items()):
+        yield f"{count} records resampled from {rate:g} to {dataset.sampling_rate:g} Hz (polyphase, zero phase)"
+    if label_map:
+        yield f"labels mapped: {', '.join(f'{label} is {name}' for label, name in label_map.items())}"
+    if dataset.left_out:
+        counted = ", ".join(f"{count} of class {label}" for label, count in sorted(dataset.left_out.items()))
+        yield f"left out: {counted}; the classes are {','.join(dataset.classes)}"
+    for label in dataset.left_out:
+        for name in dataset.classes:
+            if label.casefold() == name.casefold():
+                yield f"label {label} and class {name} differ in case alone; join them with --label-map {label}={name}"
+    if lacking := [name for place, name in enumerate(dataset.classes) if place not in dataset.labels]:
+        yield f"no record of class {', '.join(lacking)}"
+    if lost:
+        yield f"left out: {lost} records of which more than half of the window is missing"
+    if len(dataset.gaps):
+        seconds = (dataset.gaps[:, 2] - dataset.gaps[:, 1]).sum() / dataset.sampling_rate
+        number = len(set(dataset.gaps[:, 0].tolist()))
+        yield f"gaps in {number} records, {seconds:.1f} s in all, which no attack touches"
+
+
+def _none_left(source: str, left_out: Mapping[str, int], classes: Sequence[str]) -> str:
+    found, cased = ",".join(sorted(left_out)), {name.casefold(): name for name in classes}
+    joined = ",".join(f"{label}={cased[label.casefold()]}" for label in left_out if label.casefold() in cased)
+    mend = joined or f"{next(iter(left_out))}={classes[0]}"
+    return (
+        f"{source}: its labels {found} are none of the classes {','.join(classes)}; "
+        f"say which stands for which, as in --label-map {mend}"
     )
 
 
-def cached(source: str, key: str, records: Iterable[Record], *, window: int = WINDOW) -> Dataset:
-    """`build`, or the memory-mapped result of an earlier one with the same content key.
+def cached(
+    source: str,
+    key: str,
+    records: Iterable[Record],
+    *,
+    window: int | None = None,
+    classes: Sequence[str] | None = None,
+    sampling_rate: float | None = None,
+    label_map: Mapping[str, str] | None = None,
+    labelled: bool = True,
+) -> Dataset:
+    """`build`, or the memory-mapped result of an earlier one with the same content key and settings.
 
     Args:
-        key: hex digest of everything that the result depends on (the source's bytes, labels, settings).
+        key: hex digest of everything that the records depend on (the source's bytes, labels, lead).
         records: consumed only where the cache has no entry yet.
     """
-    digest = hashlib.sha256(f"{_CACHE_VERSION}:{window}:{key}".encode()).hexdigest()[:32]
-    folder = cache_root() / "windows" / digest
+    settings = {
+        "window": window,
+        "classes": None if classes is None else tuple(classes),
+        "sampling_rate": sampling_rate,
+        "label_map": dict(label_map or {}),
+        "labelled": labelled,
+    }
+    told = json.dumps([_CACHE_VERSION, key, settings], sort_keys=True)
+    folder = cache_root() / "windows" / hashlib.sha256(told.encode()).hexdigest()[:32]
     if not folder.exists():
-        _store(build(source, records, window=window), folder)
+        _store(build(source, records, **settings), folder)  # type: ignore[arg-type]
     return _load(source, folder)
 
 
@@ -146,6 +274,11 @@ def _store(dataset: Dataset, folder: Path) -> None:
             record_length=dataset.record_length,
             content=np.asarray(dataset.content),
             fingerprint=np.asarray(dataset.fingerprint),
+            classes=np.asarray(dataset.classes, np.str_),
+            sampling_rate=np.asarray(dataset.sampling_rate),
+            gaps=dataset.gaps,
+            left_out=np.asarray(json.dumps(dict(dataset.left_out))),
+            notes=np.asarray(dataset.notes, np.str_),
         )
         try:
             staging.rename(folder)
@@ -176,6 +309,11 @@ def _load(source: str, folder: Path) -> Dataset:
                 index["record_length"],
                 tuple(index["content"].tolist()),
                 str(index["fingerprint"]),
+                tuple(index["classes"].tolist()),
+                float(index["sampling_rate"]),
+                index["gaps"],
+                json.loads(str(index["left_out"])),
+                tuple(index["notes"].tolist()),
             )
         if windows.ndim != 2 or len(windows) != len(dataset):
             raise ValueError(f"{windows.shape} windows of {len(dataset)} records")
@@ -184,21 +322,21 @@ def _load(source: str, folder: Path) -> Dataset:
     return dataset
 
 
-def _check(source: str, record: Record, classes: tuple[str, ...], sampling_rate: float) -> None:
-    where = f"{source}: record {record.name}"
-    if len(record.ecg) == 0:
-        raise InputError(f"{where}: has no samples; remove it or restore its file")
-    if not np.isfinite(record.ecg).all():
-        at = int(np.flatnonzero(~np.isfinite(record.ecg))[0])
-        raise InputError(f"{where}: sample {at} is not a number; remove the record or fill the gap")
-    if record.sampling_rate != sampling_rate:
-        raise InputError(
-            f"{where}: sampling rate {record.sampling_rate:g} Hz, {sampling_rate:g} Hz needed; resample it"
-        )
+def _label(source: str, record: Record, label_map: Mapping[str, str]) -> str:
+    """The class of a record; InputError for one without a label."""
     if record.label is None:
-        raise InputError(f"{where}: has no label; add it to the reference CSV, or pass --labels FILE")
-    if record.label not in classes:
-        raise InputError(f"{where}: label {record.label!r} is none of {', '.join(classes)}; mend the reference")
+        raise InputError(
+            f"{source}: record {record.name}: has no label; add it to the reference CSV, or pass --labels FILE"
+        )
+    return label_map.get(record.label, record.label)
+
+
+def _gaps(row: np.ndarray) -> list[tuple[int, int]]:
+    """(first sample, end) of each run of samples that are not numbers."""
+    if row.dtype == np.int16:
+        return []
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], ~np.isfinite(row), [False]]).astype(np.int8)))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
 def _compact(ecg: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Reference labels: which class each record is, and which version of the CinC-2017 labels a file holds."""
 
+import csv
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -26,7 +27,7 @@ def find_labels(tree: Tree, given: Path | None = None) -> dict[str, str]:
     A REFERENCE-v3.csv beside goes before a REFERENCE.csv inside: PhysioNet's zip holds older labels.
 
     Returns record name -> class; empty where there is no reference file.
-    Raises InputError for a malformed file, an unknown label, or older CinC-2017 labels.
+    Raises InputError for a malformed file, or older CinC-2017 labels.
     """
     if given is not None:
         return _read(given)
@@ -48,32 +49,66 @@ def files_beside(path: Path, given: Path | None = None) -> list[Path]:
 
 
 def parse_labels(where: str, content: bytes) -> dict[str, str]:
-    """Record name -> class from lines `A00001,N`.
+    """Record name -> label from lines `A00001,N`, or from two named columns of a table.
+
+    Commas, semicolons or tabs stand between the cells, which may be quoted. A first line of names (`record` or one of
+    its like, and `label` or one of its like) says which columns they are; without one they are the first two.
 
     Args:
         where: names the file in messages.
 
-    Raises InputError for a line of another form, a label outside N, A, O, ~, a record named twice, or labels
-    of the whole CinC-2017 training set that are not version 3.
+    Raises InputError for a line of another form, a record named twice, or labels of the whole CinC-2017 training set
+    that are not version 3.
     """
     try:
-        lines = content.decode("utf-8-sig").splitlines()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not a text file; a reference CSV has lines such as A00001,N") from error
-    labels: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    separator = max(",;\t", key=first.count)
+    try:
+        rows = list(csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True))
+    except csv.Error as error:
+        raise InputError(f"{where}: cannot be read as a table ({error}); give lines such as A00001,N") from error
+    names, places, labels = None, (0, 1), dict[str, str]()
+    for number, row in enumerate(rows, 1):
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
             continue
-        name, comma, label = (part.strip() for part in line.partition(","))
-        if not (name and comma):
+        if names is None:
+            names = [cell.casefold() for cell in cells]
+            if (found := _columns(where, names)) is not None:
+                places = found
+                continue
+        if len(cells) <= max(places) or not cells[places[0]] or not cells[places[1]]:
             raise InputError(f"{where}: line {number} is not of the form A00001,N; mend the line")
-        if label not in CLASSES:
-            raise InputError(f"{where}: line {number}: label {label!r} is none of {', '.join(CLASSES)}; mend it")
+        name, label = PurePosixPath(cells[places[0]].replace("\\", "/")).name, cells[places[1]]
+        name = name.removesuffix(PurePosixPath(name).suffix) if PurePosixPath(name).suffix in _SUFFIXES else name
         if name in labels:
             raise InputError(f"{where}: line {number}: record {name} is named twice; keep one line")
         labels[name] = label
     _refuse_old_version(where, labels)
     return labels
+
+
+_RECORD_COLUMNS = ("record", "record_name", "recording", "filename", "file", "file_name", "name", "id", "record_id")
+_LABEL_COLUMNS = ("label", "class", "rhythm", "diagnosis", "annotation", "reference", "target")
+_SUFFIXES = (".hea", ".mat", ".dat", ".csv", ".atc")
+
+
+def _columns(where: str, names: list[str]) -> tuple[int, int] | None:
+    """(column of the record, column of the label) by a first line of names; None for a first line of data.
+
+    Raises InputError where one of the two is named and the other is not.
+    """
+    record = next((names.index(name) for name in _RECORD_COLUMNS if name in names), None)
+    label = next((names.index(name) for name in _LABEL_COLUMNS if name in names), None)
+    if record is None and label is None:
+        return None
+    if record is None or label is None:
+        lacking = "record" if record is None else "label"
+        raise InputError(f"{where}: columns {', '.join(names)}, none called {lacking}; name that column {lacking}")
+    return record, label
 
 
 def _refuse_old_version(where: str, labels: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from edgeguard.ecg.record import Record
 from edgeguard.ecg.sources import iter_records
 from edgeguard.ecg.synthetic_day import SyntheticDay
 from edgeguard.ecg.units import microvolts
+from edgeguard.ecg.wfdb_header import find_lead
 from edgeguard.errors import InputError
 
 STRETCH = 10.0
@@ -55,12 +56,12 @@ def stream_day(day: SyntheticDay) -> Stream:
     return Stream(f"synthetic-day-{day.seed}", day.sampling_rate, day.blocks(), seconds=day.seconds)
 
 
-def stream_source(spec: str | None, *, labels: Path | None = None, lead: int | None = None) -> Iterator[Stream]:
+def stream_source(spec: str | None, *, labels: Path | None = None, lead: str | int | None = None) -> Iterator[Stream]:
     """The recordings of a `--data` value, or of one file, one after another; a WFDB header is read in stretches.
 
     Args:
         spec: see `edgeguard.ecg.sources.load_dataset`.
-        lead: signal of a WFDB record to take, counted from 0; None: its only one.
+        lead: name of the signal to take of a record that has several, or its number from 0; None: its only one.
 
     Raises InputError for what cannot be read.
     """
@@ -68,10 +69,10 @@ def stream_source(spec: str | None, *, labels: Path | None = None, lead: int | N
     if path is not None and path.suffix == ".hea" and path.is_file() and not path.with_suffix(".mat").is_file():
         yield stream_wfdb(path, lead=lead)
     else:
-        yield from map(stream_record, iter_records(spec, labels=labels))
+        yield from map(stream_record, iter_records(spec, labels=labels, lead=lead))
 
 
-def stream_wfdb(header: Path, *, lead: int | None = None) -> Stream:
+def stream_wfdb(header: Path, *, lead: str | int | None = None) -> Stream:
     """A WFDB record on disk, `STRETCH` seconds at a time; samples marked invalid are NaN.
 
     Raises InputError for a record that `wfdb` cannot read, a lead that it has not, several where none is named,
@@ -81,17 +82,14 @@ def stream_wfdb(header: Path, *, lead: int | None = None) -> Stream:
 
     name = str(header.with_suffix(""))
     try:
-        facts = wfdb.rdheader(name)
-        signals, length, rate = int(facts.n_sig), int(facts.sig_len), float(facts.fs)
-        units = list(facts.units)
+        facts, first = wfdb.rdheader(name), wfdb.rdrecord(name, sampfrom=0, sampto=1)
+        length = facts.sig_len if facts.sig_len else wfdb.rdrecord(name).sig_len
+        rate, units = float(facts.fs), list(first.units)
+        names = [str(one or "") for one in first.sig_name or [""] * first.n_sig]
     except Exception as error:  # wfdb lets through whatever its parsers meet: ValueError, IndexError, its own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{header}: not a readable WFDB header ({reason}); restore its files") from error
-    if lead is None and signals != 1:
-        raise InputError(f"{header}: {signals} signals; name one with --lead 0 to {signals - 1}")
-    chosen = lead or 0
-    if not 0 <= chosen < signals:
-        raise InputError(f"{header}: no lead {chosen} among {signals}; name one with --lead 0 to {signals - 1}")
+    chosen = find_lead(str(header), names, lead)
     scale = microvolts(str(header), units[chosen])
     return Stream(header.stem, rate, _stretches(header, chosen, length, rate, scale), seconds=length / rate)
 

@@ -1,4 +1,4 @@
-"""Reader of single-lead WFDB records of any storage format, through PhysioNet's `wfdb` package."""
+"""Reader of WFDB records of any storage format, through PhysioNet's `wfdb` package."""
 
 from pathlib import PurePosixPath
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from edgeguard.ecg.tree import Tree, stems
 from edgeguard.ecg.units import microvolts
-from edgeguard.ecg.wfdb_header import header_lines
+from edgeguard.ecg.wfdb_header import find_lead, header_lines
 from edgeguard.errors import InputError
 
 
@@ -15,11 +15,14 @@ def find_records(tree: Tree) -> dict[str, str]:
     return stems(tree, ".hea")
 
 
-def read_signal(tree: Tree, stem: str) -> tuple[np.ndarray, float]:
+def read_signal(tree: Tree, stem: str, *, lead: str | int | None = None) -> tuple[np.ndarray, float]:
     """(float32 [L] microvolts, sampling rate in hertz) of one record; samples marked invalid are NaN.
 
-    Raises InputError for a record in a zip, one that `wfdb` cannot read, several signals, an unknown unit, segments
-    that are made of segments.
+    Args:
+        lead: name of the signal to take, or its number from 0; None: the only one.
+
+    Raises InputError for a record in a zip, one that `wfdb` cannot read, a lead that is not there, an unknown unit,
+    segments that are made of segments.
     """
     if tree.folder is None:
         raise InputError(f"{tree.path}: WFDB records other than .mat are not read from a zip; unpack it")
@@ -32,9 +35,9 @@ def read_signal(tree: Tree, stem: str) -> tuple[np.ndarray, float]:
     except Exception as error:  # wfdb lets through whatever its parsers meet: ValueError, IndexError, its own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{where}: not a readable WFDB record ({reason}); restore its files") from error
-    if record.n_sig != 1:
-        raise InputError(f"{where}: {record.n_sig} signals, 1 needed; keep one lead")
-    return (record.p_signal[:, 0] * microvolts(where, record.units[0])).astype(np.float32), float(record.fs)
+    place = find_lead(where, record.sig_name or [""] * record.n_sig, lead)
+    scale = microvolts(where, record.units[place])
+    return (record.p_signal[:, place] * scale).astype(np.float32), float(record.fs)
 
 
 def _check_headers(tree: Tree, stem: str) -> None:

@@ -1,6 +1,6 @@
 """One evaluation, from what was named to figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from edgeguard.attacks.smoothing import KERNELS
-from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
+from edgeguard.ecg.arrays import Data, Labels, Signals, check_labelled, records_of
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.errors import InputError
 from edgeguard.evaluation.comparison import compare_summary, evaluate_both, share_sources
@@ -41,6 +41,8 @@ def evaluate_model(
     data: Data | None = None,
     ecg: Signals | None = None,
     labels: Labels | None = None,
+    label_map: Mapping[str, str] | None = None,
+    lead: str | int | None = None,
     part: str = "test",
     limit: int | None = None,
     attacks: Sequence[str] | None = None,
@@ -77,6 +79,8 @@ def evaluate_model(
         data: records, as `load_dataset` takes them; None: those that the run was trained on, or the default ones.
         ecg: records instead of `data`: microvolts [N, T], or N arrays of lengths of their own.
         labels: of `data`, a reference CSV; of `ecg`, its classes.
+        label_map: label of the data -> class of the model.
+        lead: name or number of the signal to take of records that have several.
         part: `test`, or `all`: also records seen in training.
         limit: judge at most so many records, stratified.
         attacks: any of clean, pgd, sap, cw-smooth; None: the profile's.
@@ -130,8 +134,10 @@ def evaluate_model(
     chosen = attacks_for()
     if window is None and isinstance(model, nn.Module):
         window = _window(data, ecg)
-    facts = StatedFacts(classes=classes, sampling_rate=sampling_rate, window=window, unit=unit, threshold=threshold)
-    contenders = _opened(model, source, compare, chosen, profile, gradients, threads, facts)
+    # With arrays, the sampling rate is theirs; a model that says its own has the records resampled.
+    stated_rate = None if ecg is not None else sampling_rate
+    facts = StatedFacts(classes=classes, sampling_rate=stated_rate, window=window, unit=unit, threshold=threshold)
+    contenders = _opened(model, source, compare, chosen, profile, gradients, threads, facts, sampling_rate)
     chosen = attacks_for(classes=len(contenders[0].subject.classes))
     hunters = parties(contenders) if hunt else None
     notes = _notes(contenders, chosen, alpha=alpha, steps=steps)
@@ -146,7 +152,13 @@ def evaluate_model(
         window=subject.window,
         classes=subject.classes,
         sampling_rate=subject.spec.sampling_rate,
+        ecg_rate=sampling_rate,
+        label_map=label_map,
+        lead=lead,
     )
+    check_labelled(dataset)
+    for note in dataset.notes:
+        say(f"note: {note}")
     check_fit(contenders, dataset)
     index, which = records_for_all(contenders, dataset, part=part, limit=limit, seed=seed)
     say(f"data: {dataset.source}, {which}")
@@ -162,7 +174,7 @@ def evaluate_model(
         "checks": check_contender(contenders[0], dataset, index, chosen, seed=seed) if checks else [],
         "classes": dataset.classes,
         "records": which,
-        "notes": notes,
+        "notes": [*notes, *dataset.notes],
     }
     if compare is not None:
         compared = compare_summary(results, margin=MARGIN if margin is None else margin, seed=seed)
@@ -191,10 +203,12 @@ def _opened(
     gradients: Sequence[str] | None,
     threads: int,
     facts: StatedFacts,
+    assumed_rate: float | None,
 ) -> list[Contender]:
     """The model, and what it is compared with; InputError for an unfair comparison, before the records are read."""
     crafting: dict[str, Any] = dict(profile=profile, gradients=gradients, compared=compare is not None)
-    contenders = [open_contender(model, source, attacks, threads=threads, **crafting, **facts)]
+    assumed = StatedFacts(sampling_rate=assumed_rate)
+    contenders = [open_contender(model, source, attacks, threads=threads, assumed=assumed, **crafting, **facts)]
     if compare is not None:
         theirs = stated_facts(contenders[0].subject.spec)
         contenders.append(open_contender(compare, source, attacks, threads=threads, assumed=theirs, **crafting))

@@ -1,6 +1,6 @@
 """One simulation of a watch, from what was named to figures and files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from edgeguard.ecg.origin import Named
 from edgeguard.errors import InputError
 from edgeguard.evaluation.audit.result import Rate
 from edgeguard.evaluation.frames import frame
@@ -105,7 +106,8 @@ def simulate_watch(
     realtime: bool = False,
     front_end: str | None = None,
     faults: Sequence[str] = (),
-    lead: int | None = None,
+    label_map: Mapping[str, str] | None = None,
+    lead: str | int | None = None,
     annotations: str | Path | None = None,
     watch: Sequence[str] | None = None,
     enter: float | None = None,
@@ -145,7 +147,9 @@ def simulate_watch(
         realtime: play at the pace of the signal.
         front_end: take recordings as voltages at the electrode: ideal, max30003, ads1292 or ad8233-12bit.
         faults: that befall the front end, each `NAME` or `NAME:KEY=VALUE,...`.
-        lead, annotations: of a WFDB `record`: its signal, from 0, and its rhythms to score episodes by.
+        label_map: label of the data -> class of the model.
+        lead: name or number of the signal to take of records that have several.
+        annotations: of a WFDB `record`: its rhythms, to score episodes by.
         watch: classes whose episodes are announced; None: A, where the model has it.
         enter, leave, votes, min_duration, refractory: when an episode begins and ends (probabilities, `K/N`, seconds).
         state: file to go on from, if it is there, and to end in.
@@ -187,15 +191,13 @@ def simulate_watch(
         opened,
         record=record,
         ecg=ecg,
-        data=None if data is None else str(data),
-        labels=None if labels is None else Path(labels),
+        named=Named(None if data is None else str(data), None if labels is None else Path(labels), label_map, lead),
         records=records,
         rate=rate,
         raw_format=raw_format,
         step=step,
         seed=seed,
         annotations=None if annotations is None else Path(annotations),
-        lead=lead,
     )
     say(f"playing: {played.description}")
     billed = watch_bill(options, opened) if bill else None

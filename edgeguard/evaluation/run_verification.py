@@ -97,6 +97,7 @@ def verify_model(
     rows: int = 64,
     data: str | None = None,
     labels: str | Path | None = None,
+    lead: str | int | None = None,
     golden: str | Path | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -121,6 +122,7 @@ def verify_model(
         thresholds: TOML file by which the certificate must have been judged.
         rows: windows to compare engines on.
         data, labels: compare on records, with their reference CSV; None: on built-in signals.
+        lead: name or number of the signal to take of records that have several.
         golden: folder to write golden vectors to; None: those beside the file are checked, if there are any.
         seed: of the choice of windows.
         threads: of ONNX Runtime.
@@ -148,7 +150,7 @@ def verify_model(
         named = [located(one) for one in (model, other) if one is not None]
         return _replay(Path(witnesses), named, opened, say)
     file = opened(newest_model() if model is None else located(model))
-    ecg, source = _windows(file, data, None if labels is None else Path(labels), rows=rows, seed=seed)
+    ecg, source = _windows(file, data, None if labels is None else Path(labels), lead, rows=rows, seed=seed)
     say(f"windows: {len(ecg)} of {source}")
     return _climb(file, ecg, source, None if golden is None else Path(golden), say)
 
@@ -234,7 +236,9 @@ def _plain(*, rungs: Sequence[Rung], **fields: Any) -> Verification:
     return Verification.from_json(to_json({**fields, "rungs": [asdict(rung) for rung in rungs]}))
 
 
-def _windows(file: OnnxModel, data: str | None, labels: Path | None, *, rows: int, seed: int) -> tuple[np.ndarray, str]:
+def _windows(
+    file: OnnxModel, data: str | None, labels: Path | None, lead: str | int | None, *, rows: int, seed: int
+) -> tuple[np.ndarray, str]:
     """Windows [B, 1, T] to compare on, and where they come from."""
     if data is None and labels is None:
         from edgeguard.export.probes import probe_windows
@@ -242,7 +246,8 @@ def _windows(file: OnnxModel, data: str | None, labels: Path | None, *, rows: in
         ecg = probe_windows(rows, window=file.window, sampling_rate=file.sampling_rate, seed=seed)
         return ecg, "silence, rails, synthetic ECG and noise"
     from edgeguard.attacks.campaign import choose_records, load_windows
+    from edgeguard.ecg.origin import Named
 
-    dataset = load_windows(file, data, labels=labels, seed=seed)
+    dataset = load_windows(file, Named(data, labels or Path("none"), lead=lead), seed=seed)
     index, _ = choose_records(file, dataset, part="all", samples=rows, seed=seed)
     return dataset.batch(index)[0], f"all {len(dataset)} records of {dataset.source}"

@@ -20,6 +20,7 @@ from edgeguard.attacks.losses import LOSSES
 from edgeguard.attacks.playback import Playback, any_windows, known_windows, mean_over_windows, repeated
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.record import Record
+from edgeguard.ecg.resampling import resample
 from edgeguard.ecg.split import stratified
 from edgeguard.ecg.unseen import unseen_records
 from edgeguard.errors import InputError
@@ -145,7 +146,8 @@ def choose_streams(
     signals: dict[str, np.ndarray] = {}
     for record in recordings:
         if record.name in names:
-            signals[record.name] = record.ecg[:samples]
+            ecg = resample(record.ecg, record.sampling_rate, dataset.sampling_rate)[:samples]
+            signals[record.name] = np.nan_to_num(ecg)
         if len(signals) == len(names):
             break
     ecg = np.stack([signals[name] for name in names]).astype(np.float32)[:, None]

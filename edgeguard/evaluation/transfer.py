@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from edgeguard.attacks.campaign import classes_of
 from edgeguard.attacks.oracle import to_codes
 from edgeguard.attacks.witnesses import is_right
 from edgeguard.ecg.dataset import Dataset
@@ -73,6 +72,7 @@ def choose_pairs(model: OnnxModel, dataset: Dataset, index: np.ndarray, *, count
     one ordered pair of classes no record appears twice on one side.
 
     Args:
+        dataset: in the model's classes.
         index: int64, the records to draw from.
         count: pairs for an ordered pair of classes; fewer where the records do not suffice.
 
@@ -80,10 +80,8 @@ def choose_pairs(model: OnnxModel, dataset: Dataset, index: np.ndarray, *, count
     """
     if count < 1:
         raise InputError(f"--pairs {count}: at least 1 needed")
-    ours = classes_of(model, dataset)
-    known = index[ours[dataset.labels[index]] >= 0]
-    right = known[_right(model, dataset, known, ours[dataset.labels[known]])]
-    pools = {label: right[ours[dataset.labels[right]] == label] for label in range(len(model.classes))}
+    right = index[_right(model, dataset, index, dataset.labels[index])]
+    pools = {label: right[dataset.labels[right] == label] for label in range(len(model.classes))}
     rng = np.random.default_rng(seed)
     rows: list[tuple[int, int, int, int]] = []
     for label, target in permutations(pools, 2):

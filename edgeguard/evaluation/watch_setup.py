@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from edgeguard.ecg.front_end import find_front_end
-from edgeguard.ecg.origin import file_data
+from edgeguard.ecg.origin import Named, file_data
 from edgeguard.ecg.record import Record
 from edgeguard.ecg.rhythm_annotations import read_rhythms
 from edgeguard.errors import InputError
@@ -112,22 +112,18 @@ def playlist(
     model: Model,
     *,
     record: str | None,
-    data: str | None,
-    labels: Path | None,
+    named: Named,
     records: int,
     rate: float | None,
     raw_format: str,
     step: float,
     seed: int,
     annotations: Path | None,
-    lead: int | None,
     ecg: np.ndarray | None,
-    **_: Any,
 ) -> Playlist:
     """The signals to play."""
-    for option, value in (("--annotations", annotations), ("--lead", lead)):
-        if value is not None and record is None:
-            raise InputError(f"{option}: of which recording? add --record")
+    if annotations is not None and record is None:
+        raise InputError("--annotations: of which recording? add --record")
     if ecg is not None:
         array = Record("array", np.asarray(ecg, np.float32), rate or model.sampling_rate)
         return Playlist(iter([array]), f"{len(ecg)} samples of an array", len(ecg) / array.sampling_rate)
@@ -137,11 +133,11 @@ def playlist(
         return from_pipe(sys.stdin.buffer, raw_format, rate, step=step)
     if record is not None and record.startswith("day:"):
         return day(record.removeprefix("day:"), sampling_rate=model.sampling_rate, seed=seed)
-    data, labels = file_data(model.path, data, labels)
+    named = file_data(model.path, named)
     if record is not None:
-        played = one_recording(record, data=data, labels=labels, lead=lead)
+        played = one_recording(record, named)
         return played if annotations is None else replace(played, reference=tuple(read_rhythms(annotations)))
-    return recordings(records, model.metadata, data=data, labels=labels)
+    return recordings(records, model, named)
 
 
 def watch_bill(watch: WatchOptions, model: Model) -> dict[str, Any]:

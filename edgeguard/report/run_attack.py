@@ -1,7 +1,7 @@
 """One black-box attack, from what was named to figures and files."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,19 @@ from edgeguard.attacks.campaign import (
     Tasks,
     attack_file,
     choose_records,
-    load_windows,
     targets_of,
     witnesses_of,
 )
 from edgeguard.attacks.catalogue import make_attack
 from edgeguard.attacks.walk import Attack
+from edgeguard.ecg.arrays import Data, Labels, Signals, check_labelled, records_of
 from edgeguard.ecg.dataset import Dataset
-from edgeguard.ecg.origin import file_data
 from edgeguard.errors import InputError
 from edgeguard.evaluation.transfer import choose_pairs, judge_transfer, transfer_summary
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.report.attack_result import AttackResult
 from edgeguard.report.black_box import figures, write_comparison, write_report
-from edgeguard.runtime.model_spec import stated_facts
+from edgeguard.runtime.model_spec import StatedFacts, stated_facts
 from edgeguard.runtime.newest import newest_model
 from edgeguard.runtime.session import OnnxModel, open_model
 from edgeguard.runtime.telling import Say, log
@@ -39,8 +38,11 @@ STATE = "state.npz"
 def attack_model(
     model: str | Path | None = None,
     *,
-    data: str | Path | None = None,
-    labels: str | Path | None = None,
+    data: Data | None = None,
+    labels: Labels | None = None,
+    ecg: Signals | None = None,
+    label_map: Mapping[str, str] | None = None,
+    lead: str | int | None = None,
     part: str = "test",
     attack: str = "smooth-geo",
     queries: int = 1000,
@@ -68,6 +70,10 @@ def attack_model(
     Args:
         model: the file; None: the newest one under `runs/`.
         data, labels: records, and their reference CSV; None: those of the run in the file's folder, or the default.
+        ecg: records instead of `data`: microvolts [N, T], or N arrays of lengths of their own; `labels` are then their
+            classes, and `sampling_rate` is theirs.
+        label_map: label of the data -> class of the model.
+        lead: name or number of the signal to take of records that have several.
         part: `test`: records that the file's network was not trained or chosen on, as far as is known; or `all`.
         attack: `smooth-geo` (smallest smooth L2), `rays-sap` (smallest eps of a smooth perturbation), `boundary` (Lam
             et al. 2020) or `hopskipjump` (plain, for comparison).
@@ -98,7 +104,8 @@ def attack_model(
         located(newest_model() if model is None else model),
         threads=threads,
         classes=classes,
-        sampling_rate=sampling_rate,
+        sampling_rate=None if ecg is not None else sampling_rate,
+        assumed=StatedFacts(sampling_rate=sampling_rate),
         window=window,
         unit=unit,
         threshold=threshold,
@@ -110,9 +117,25 @@ def attack_model(
     for one in (file, *others):
         say(f"model: {one.path}")
     _check_classes(file, others)
-    dataset, tasks = _tasks(
+    dataset = records_of(
+        data,
+        ecg,
+        labels,
+        file=file.path,
+        window=file.window,
+        classes=file.classes,
+        sampling_rate=file.sampling_rate,
+        ecg_rate=sampling_rate,
+        label_map=label_map,
+        lead=lead,
+        seed=seed,
+    )
+    check_labelled(dataset)
+    for note in dataset.notes:
+        say(f"note: {note}")
+    tasks = _tasks(
         file,
-        *file_data(file.path, None if data is None else str(data), None if labels is None else Path(labels)),
+        dataset,
         part=part,
         samples=samples,
         pairs=pairs,
@@ -143,8 +166,7 @@ def _check_classes(file: OnnxModel, others: Sequence[OnnxModel]) -> None:
 
 def _tasks(
     file: OnnxModel,
-    data: str | None,
-    labels: Path | None,
+    dataset: Dataset,
     *,
     part: str,
     samples: int,
@@ -152,19 +174,18 @@ def _tasks(
     target: str | None,
     seed: int,
     say: Say,
-) -> tuple[Dataset, Tasks]:
+) -> Tasks:
     """The records to attack, and what each is to be turned into."""
     if pairs and target:
         raise InputError("--target: --pairs turns records into every class; leave one of the two out")
-    dataset = load_windows(file, data, labels=labels, seed=seed)
     if not pairs:
         records, origin = choose_records(file, dataset, part=part, samples=samples, seed=seed)
         say(f"records: {len(records)} of {origin}")
-        return dataset, Tasks(records, targets_of(file, target, len(records)))
+        return Tasks(records, targets_of(file, target, len(records)))
     pool, origin = choose_records(file, dataset, part=part, samples=len(dataset), seed=seed)
     chosen = choose_pairs(file, dataset, pool, count=pairs, seed=seed)
     say(f"pairs: {len(chosen)} of {origin}")
-    return dataset, Tasks(chosen.originals, chosen.targets, chosen.starts(dataset))
+    return Tasks(chosen.originals, chosen.targets, chosen.starts(dataset))
 
 
 def _one(

@@ -1,8 +1,9 @@
 """One audit, from what was named to a verdict, a report and a certificate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edgeguard.ecg.arrays import Data, Labels, Signals
 from edgeguard.evaluation.audit.result import Audit
 from edgeguard.evaluation.audit.run import run_audit
 from edgeguard.evaluation.signature import load_private_key
@@ -17,8 +18,11 @@ ROOT = Path("runs/audit")
 def audit_model(
     model: str | Path | None = None,
     *,
-    data: str | Path | None = None,
-    labels: str | Path | None = None,
+    data: Data | None = None,
+    labels: Labels | None = None,
+    ecg: Signals | None = None,
+    label_map: Mapping[str, str] | None = None,
+    lead: str | int | None = None,
     size: str = "default",
     reference: str | Path | None = None,
     thresholds: str | Path | None = None,
@@ -41,6 +45,10 @@ def audit_model(
     Args:
         model: an ONNX file, or a run, whose int8 file is audited; None: the newest file under `runs/`.
         data, labels: records, and their reference CSV; None: those of the file's run, or the default ones.
+        ecg: records instead of `data`: microvolts [N, T], or N arrays of lengths of their own; `labels` are then their
+            classes, and `sampling_rate` is theirs.
+        label_map: label of the data -> class of the model.
+        lead: name or number of the signal to take of records that have several.
         size: `quick` (a screening of about 100 records), `default` or `full` (hours).
         reference: run or float file to hold an int8 file against; None: what lies beside it.
         thresholds: TOML file that overrides single keys of `edgeguard/evaluation/audit/thresholds.toml`.
@@ -65,8 +73,11 @@ def audit_model(
     folder = audit_folder(path) if out is None else Path(out)
     audit = run_audit(
         path,
-        data=None if data is None else str(data),
-        labels=None if labels is None else Path(labels),
+        data=data,
+        labels=labels,
+        ecg=ecg,
+        label_map=label_map,
+        lead=lead,
         size=size,
         reference=None if reference is None else located(reference),
         thresholds=None if thresholds is None else Path(thresholds),

@@ -72,6 +72,7 @@ def open_forms(
     data: Named,
     say: Say,
     threads: int = 1,
+    assumed: StatedFacts | None = None,
     **facts: Unpack[StatedFacts],
 ) -> Forms:
     """The file, or the int8 file of a run, with the float forms that are at hand.
@@ -83,11 +84,12 @@ def open_forms(
         out: folder for files that have to be made.
         data: that a run without an int8 file is calibrated on, where it is not what its own options name.
         threads: of ONNX Runtime.
+        assumed: facts that hold where neither the file nor `facts` has them.
         facts: what the file does not say of itself; a reference that does not say them either has the same.
 
     Raises InputError for what is no classifier file, or forms that are not of one network.
     """
-    audited = _audited(model, out=out, data=data, say=say, threads=threads, **facts)
+    audited = _audited(model, out=out, data=data, say=say, threads=threads, assumed=assumed, **facts)
     assert audited.file is not None
     quantised = audited.file.is_quantised
     form = INT8 if quantised else FP32
@@ -136,10 +138,19 @@ def with_agreeing_twins(forms: Forms, ecg: np.ndarray) -> Forms:
     return replace(forms, judged=kept, lacking=next(iter(dropped.values())))
 
 
-def _audited(model: Path, *, out: Path, data: Named, say: Say, threads: int, **facts: Unpack[StatedFacts]) -> Subject:
+def _audited(
+    model: Path,
+    *,
+    out: Path,
+    data: Named,
+    say: Say,
+    threads: int,
+    assumed: StatedFacts | None,
+    **facts: Unpack[StatedFacts],
+) -> Subject:
     """The file; of a run its own int8 file, made where there is none. Either with its run, where that is at hand."""
     if not model.is_dir():
-        return open_subject(model, threads=threads, **facts)
+        return open_subject(model, threads=threads, assumed=assumed, **facts)
     run = load_run(model)
     found = [
         file for folder in (model, out) for file in _files_of(run.weights_sha256, None, folder) if file.is_quantised
@@ -148,8 +159,8 @@ def _audited(model: Path, *, out: Path, data: Named, say: Say, threads: int, **f
         say(f"file: {found[0].path}")
         return replace(file_subject(open_model(found[0], threads=threads)), run=run)
     say(f"{model}: has no int8 file; exporting one into {out}")
-    spec, labels = trained_on(run.config["options"], *data)
-    made = export_model(model, int8=True, data=spec, labels=labels, out=out, say=say)
+    named = trained_on(run.config["options"], data)
+    made = export_model(model, int8=True, data=named.data, labels=named.labels, out=out, say=say)
     assert made.int8 is not None
     return replace(file_subject(open_model(made.int8, threads=threads)), run=run)
 

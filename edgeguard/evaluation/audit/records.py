@@ -1,12 +1,11 @@
 """The records that a file is audited on, in its own classes, and whether there are enough of them."""
 
 import hashlib
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
-from edgeguard.attacks.campaign import classes_of, load_windows
+from edgeguard.ecg.arrays import check_labelled
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import split_from, stratified
 from edgeguard.errors import InputError
@@ -23,7 +22,7 @@ class Records:
     """What is judged.
 
     Attributes:
-        dataset: in the file's classes; a record of a class that the file lacks has label -1.
+        dataset: in the file's classes.
         index: int64 [N], records to judge.
         calibration: int64 [M], records that were validated on in training; none where they are not known.
         part: one line, which records of the source.
@@ -52,32 +51,28 @@ class Records:
         return DataFacts(self.dataset.source, self.dataset.fingerprint, len(self.index), self.part, by_class)
 
 
-def choose_records(
-    forms: Forms, data: str | None, labels: Path | None, *, limit: int | None, calibration: int, seed: int
-) -> Records:
+def choose_records(forms: Forms, dataset: Dataset, *, limit: int | None, calibration: int, seed: int) -> Records:
     """The test part, or where the forms were trained on other data, what none of them has seen; stratified.
 
     Args:
+        dataset: in the file's classes.
         limit: records to judge, at most.
         calibration: of the validation part, at most.
 
     Raises InputError for data that do not fit the file, or of which nothing is left.
     """
     file, subject = forms.file, forms.audited.subject
-    source = load_windows(file, data, labels=labels, seed=seed)
+    check_labelled(dataset)
     # Forms of one network were trained on the same records.
     trained = {one.subject.weights_sha256 or one.subject.sha256: one for one in reversed(forms.judged.values())}
-    index, part = records_for_all(list(reversed(trained.values())), source, part="test", seed=seed)
-    dataset = replace(source, labels=classes_of(file, source)[source.labels], classes=file.classes)
-    known = index[dataset.labels[index] >= 0]
-    if len(known) < len(index):
-        part = f"{part}, {len(index) - len(known)} of classes that the file lacks left out"
+    known, part = records_for_all(list(reversed(trained.values())), dataset, part="test", seed=seed)
+    if dataset.left_out:
+        part = f"{part}, {sum(dataset.left_out.values())} of classes that the file lacks left out"
     if limit is not None and limit < len(known):
         known, part = stratified(dataset.labels, known, limit, seed=seed), f"{part}, {limit} of them"
     validation = np.empty(0, np.int64)
-    if subject.split and training_of(subject).is_of(source):
-        validation = split_from(source, subject.split).validation
-        validation = validation[dataset.labels[validation] >= 0]
+    if subject.split and training_of(subject).is_of(dataset):
+        validation = split_from(dataset, subject.split).validation
     if len(known) == 0:
         raise InputError(f"{dataset.source}: no record of a class of {file.path} is left; give other data with --data")
     return Records(dataset, known, stratified(dataset.labels, validation, calibration, seed=seed), part)

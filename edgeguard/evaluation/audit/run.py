@@ -1,11 +1,12 @@
 """The whole audit of one file: from a name to a verdict."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import edgeguard
-from edgeguard.ecg.origin import file_data
+from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
+from edgeguard.ecg.origin import Named
 from edgeguard.errors import InputError
 from edgeguard.evaluation.audit.findings import Job, all_found, nothing_found
 from edgeguard.evaluation.audit.forms import Forms, open_forms, with_agreeing_twins
@@ -38,8 +39,11 @@ _AGREEING = 256
 def run_audit(
     model: Path,
     *,
-    data: str | None = None,
-    labels: Path | None = None,
+    data: Data | None = None,
+    labels: Labels | None = None,
+    ecg: Signals | None = None,
+    label_map: Mapping[str, str] | None = None,
+    lead: str | int | None = None,
     size: str = "default",
     reference: Path | None = None,
     thresholds: Path | None = None,
@@ -58,7 +62,10 @@ def run_audit(
         model: an ONNX file, or a run, whose int8 file is audited, and exported first where there is none.
         data: records, as `edgeguard.ecg.sources.load_dataset` takes them; None: those that the file's run names, or
             the default ones.
-        labels: reference CSV of the data, where it is not inside or beside them.
+        labels: reference CSV of the data, where it is not inside or beside them; of `ecg`, its classes.
+        ecg: records instead of `data`, microvolts; `sampling_rate` of the facts is then theirs.
+        label_map: label of the data -> class of the model.
+        lead: name or number of the signal to take of records that have several.
         size: `quick`, `default` or `full`.
         reference: run or float file to hold an int8 file against; None: what lies beside it.
         thresholds: TOML file that overrides single keys of `thresholds.toml`.
@@ -80,10 +87,36 @@ def run_audit(
         raise InputError(f"--limit {limit}: at least 1 needed")
     wanted, demands = SIZES[size], load_thresholds(thresholds, size=size)
     check_writable(out)
-    named = file_data(model / CONFIG if model.is_dir() else model, data, labels)
-    forms = open_forms(model, reference, profile=wanted.profile, out=out, data=named, say=say, threads=threads, **facts)
+    stated = {**facts, "sampling_rate": None} if ecg is not None else facts
+    forms = open_forms(
+        model,
+        reference,
+        profile=wanted.profile,
+        out=out,
+        data=_named(data, labels),
+        say=say,
+        threads=threads,
+        assumed=StatedFacts(sampling_rate=facts.get("sampling_rate")),
+        **stated,  # type: ignore[arg-type]
+    )
+    spec = forms.file.spec
+    dataset = records_of(
+        data,
+        ecg,
+        labels,
+        file=model / CONFIG if model.is_dir() else model,
+        window=spec.window,
+        classes=spec.classes,
+        sampling_rate=spec.sampling_rate,
+        ecg_rate=facts.get("sampling_rate"),
+        label_map=label_map,
+        lead=lead,
+        seed=seed,
+    )
+    for note in dataset.notes:
+        say(f"note: {note}")
     most = wanted.records if limit is None else limit
-    records = choose_records(forms, *named, limit=most, calibration=wanted.calibration_records, seed=seed)
+    records = choose_records(forms, dataset, limit=most, calibration=wanted.calibration_records, seed=seed)
     say(f"data: {records.dataset.source}, {records.part}")
     ecg = records.dataset.batch(records.index[:_AGREEING])[0]
     finite = finite_check(forms.file, ecg)
@@ -104,7 +137,8 @@ def run_audit(
     profiles = profiles_at(demands.eps_uv, wanted.profile)
     command = repeating_command(
         model,
-        **{"quick": size == "quick", "full": size == "full", "data": data, "labels": labels, "reference": reference},
+        **{"quick": size == "quick", "full": size == "full", "reference": reference, "lead": lead},
+        **_shown(data, labels, label_map),
         **{"thresholds": thresholds, "limit": limit, "seed": seed, "out": out},
         **{"threads": threads, **facts, "classes": ",".join(facts.get("classes") or ()) or None},
     )
@@ -121,6 +155,24 @@ def run_audit(
         provenance=provenance(command, seed=seed, seconds=job.sections.seconds),
         **found,
     )
+
+
+def _named(data: Data | None, labels: Labels | None) -> Named:
+    """What can be named of the records that a run without an int8 file is calibrated on."""
+    return Named(
+        str(data) if isinstance(data, str | Path) else None,
+        Path(labels) if isinstance(labels, str | Path) else None,
+    )
+
+
+def _shown(data: Data | None, labels: Labels | None, label_map: Mapping[str, str] | None) -> dict[str, Any]:
+    """The records as options of a command, as far as they have a name."""
+    pairs = ",".join(f"{label}={name}" for label, name in (label_map or {}).items())
+    return {
+        "data": data if data is None or isinstance(data, str | Path) else data.source,
+        "labels": labels if isinstance(labels, str | Path) else None,
+        "label_map": pairs or None,
+    }
 
 
 def in_order(checks: Iterable[Check]) -> tuple[Check, ...]:

@@ -22,6 +22,12 @@ from edgeguard.cli.rungs import rung_lines
     help="Samples between two decisions of the streaming file, in seconds; a multiple of the network's stride "
     "[default: the multiple nearest to 1 s].",
 )
+@click.option(
+    "--close",
+    is_flag=True,
+    help="Where the network pads (same padding), make a stream of the frames that no padding reaches: close to the "
+    "window file, at a cost that is measured on --data and stated.",
+)
 @click.option("--classes", help="Of FILE.onnx in the order of its logits, where it does not say: N,A,O,~")
 @click.option("--unit", help="Of the input of FILE.onnx, where it does not say: uV, mV or V.")
 @click.option("--window", type=int, metavar="SAMPLES", help="Of FILE.onnx, where it does not say.")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split, split_from
@@ -21,6 +23,7 @@ from edgeguard.export.ranking import Scorer
 from edgeguard.export.rung import as_json
 from edgeguard.export.streaming import compiler
 from edgeguard.export.streaming.compiler import Compiled, compile_stream
+from edgeguard.export.streaming.proof import COST_HOPS, Records
 from edgeguard.models.cost import cost
 from edgeguard.models.run import Run, load_run, newest_run
 from edgeguard.runtime.census import fused_operators
@@ -99,6 +102,7 @@ def export_model(
     int8: bool = False,
     streaming: bool = False,
     hop: float | None = None,
+    close: bool = False,
     data: Data | None = None,
     ecg: Signals | None = None,
     labels: Labels | None = None,
@@ -123,8 +127,9 @@ def export_model(
         int8: also the quantised file, calibrated on training windows; of an ONNX file calibrated on `data`.
         streaming: also a file that takes one hop at a time, of the last file made.
         hop: of the streaming file, seconds; None: the multiple of the network's stride nearest to 1 s.
+        close: of an ONNX file that pads, a stream of the frames that no padding reaches, with its measured cost.
         data, ecg, labels: what the run was trained on, where its config does not lead there; of an ONNX file the
-            records to calibrate and to judge on, labels `none` where they have none.
+            records to calibrate and to judge on, and to measure a close stream on; labels `none` where they have none.
         calibration: auto (ranks several on validation records), minmax, percentile:99.99 or entropy; None: auto, but
             percentile:99.99 for networks above 100 million multiply-accumulates a window.
         calibration_windows: training windows to calibrate on.
@@ -158,9 +163,13 @@ def export_model(
         made = _NOTHING
         if int8:
             check_quantisable(file)
+        given = data is not None or ecg is not None
+        dataset = _records(file, data, ecg, labels) if int8 or (close and given) else None
+        if int8:
+            assert dataset is not None
             made = quantise(
                 file,
-                _records(file, data, ecg, labels),
+                dataset,
                 calibration=calibration,
                 windows=calibration_windows,
                 bits=input_bits,
@@ -171,7 +180,8 @@ def export_model(
                 say=say,
             )
         if streaming:
-            made = _with_stream(made, _stream(Path(made["int8"]) if int8 else file, folder, hop, say))
+            source = open_model(made["int8"]) if int8 else file
+            made = _with_stream(made, _stream(source, folder, hop, say, close=close, dataset=dataset))
         return ExportResult.from_json(to_json(made))
     if path is None:
         path = newest_run()
@@ -192,7 +202,7 @@ def export_model(
     result = export_run(run, dataset, parts, int8=int8, options=options, out=folder, say=say)
     made = exporter.summary(result)
     if streaming:
-        made = _with_stream(made, _stream(result.int8 or result.fp32, folder, hop, say))
+        made = _with_stream(made, _stream(open_model(result.int8 or result.fp32), folder, hop, say, close=close))
     return ExportResult.from_json(to_json(made))
 
 
@@ -225,11 +235,34 @@ def _records(file: OnnxModel, data: Data | None, ecg: Signals | None, labels: La
     )
 
 
-def _stream(source: OnnxModel | Path, folder: Path | None, hop: float | None, say: Say) -> Compiled:
-    """`NAME-stream.onnx` of a window model's file, in its own folder unless told."""
-    path = source if isinstance(source, Path) else source.path
+def _stream(
+    source: OnnxModel,
+    folder: Path | None,
+    hop: float | None,
+    say: Say,
+    *,
+    close: bool = False,
+    dataset: Dataset | None = None,
+) -> Compiled:
+    """`NAME-stream.onnx` of a window model's file, in its own folder unless another is named."""
+    path = source.path
     say(f"compiling the stream and proving it against {path.name}")
-    return compile_stream(source, (folder or path.parent) / f"{path.stem}-stream.onnx", hop=hop)
+    # The hop may still be moved to a multiple of the stride: twice what is asked for is enough.
+    longest = min(2 * (hop if hop and hop > 0 else 1.0) * source.sampling_rate, source.window)
+    records = None if dataset is None else _long_signal(dataset, source.window + round(COST_HOPS * longest))
+    out = (folder or path.parent) / f"{path.stem}-stream.onnx"
+    return compile_stream(source, out, hop=hop, close=close, records=records)
+
+
+def _long_signal(dataset: Dataset, samples: int, *, seed: int = 0) -> Records:
+    """Records end to end, in an order by chance, without padding: at least so many samples, as far as there are any."""
+    parts: list[np.ndarray] = []
+    for place in np.random.default_rng(seed).permutation(len(dataset)):
+        ecg, mask, _ = dataset.batch(np.array([place]))
+        parts.append(ecg[mask])
+        if sum(map(len, parts)) >= samples:
+            break
+    return Records(dataset.source, np.concatenate(parts) if parts else np.zeros(0, np.float32))
 
 
 def _with_stream(made: dict[str, Any], compiled: Compiled) -> dict[str, Any]:

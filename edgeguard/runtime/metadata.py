@@ -46,8 +46,10 @@ class ModelMetadata:
         lag: samples at the end of a hop that no feature sees yet, as at the end of the window.
         initial_state: what every element of a state `past_*` of a streaming file begins with.
         window_sha256: of the window model's file.
-        equality: of a streaming file and its window model: `equal` bits, or `close` where sums are float.
-        proof: how that was shown: {hops, difference}.
+        equality: of a streaming file and its window model: `equal` bits, or `close` where sums are float or the window
+            model pads.
+        proof: how that was shown: {hops, difference}; where the window model pads, how far decisions are from its own:
+            {hops, changed, difference, source}.
     """
 
     schema: str | None = SCHEMA

@@ -1,7 +1,7 @@
 """The streaming compiler: a window model's file to a file that takes one hop and remembers the rest."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -13,13 +13,25 @@ import edgeguard
 from edgeguard.errors import InputError
 from edgeguard.export.rung import Rung
 from edgeguard.export.streaming.emit import write_stream
-from edgeguard.export.streaming.layers import read_timeline
+from edgeguard.export.streaming.layers import Timeline, read_timeline
+from edgeguard.export.streaming.padding import without_padding
 from edgeguard.export.streaming.plan import choose_hop, plan_stream, receptive_field, window_macs
-from edgeguard.export.streaming.proof import CLOSE, EQUAL, Proof, proof_signal, run_proof
+from edgeguard.export.streaming.proof import (
+    CLOSE,
+    EQUAL,
+    SYNTHETIC,
+    Cost,
+    Proof,
+    Records,
+    measure_cost,
+    proof_signal,
+    run_proof,
+)
 from edgeguard.export.streaming.window_graph import WindowGraph, read_window_graph
 from edgeguard.runtime.files import write_bytes
+from edgeguard.runtime.loading import ModelFile
 from edgeguard.runtime.metadata import ModelMetadata
-from edgeguard.runtime.model_spec import StatedFacts
+from edgeguard.runtime.model_spec import StatedFacts, stated_facts
 from edgeguard.runtime.session import OnnxModel, open_model
 from edgeguard.runtime.streaming import open_stream
 
@@ -35,7 +47,8 @@ class Compiled:
         path: of the file.
         hop: samples.
         equality: `equal` or `close`.
-        proof: the run that showed it.
+        proof: the run that showed it; of a window model that pads, of the stream and that model without its padding.
+        cost: what the frames that padding reaches were worth; None for a window model that does not pad.
         window_macs, hop_macs: multiply-accumulates of a decision of the window model and of the stream, in layers that
             keep time.
         states: name of each state -> its shape.
@@ -48,12 +61,21 @@ class Compiled:
     window_macs: int
     hop_macs: int
     states: dict[str, tuple[int, ...]]
+    cost: Cost | None = None
 
     def rung(self) -> Rung:
         """The proof as one check of an export."""
-        meaning = f"largest relative logit difference on {self.proof.hops} hops, stream and window ({self.equality})"
         work = f"{self.hop_macs:,} multiply-accumulates a hop, {self.window_macs:,} a window"
-        return Rung("stream", True, self.proof.difference, meaning, work)
+        if self.cost is None:
+            meaning = (
+                f"largest relative logit difference on {self.proof.hops} hops, stream and window ({self.equality})"
+            )
+            return Rung("stream", True, self.proof.difference, meaning, work)
+        meaning = (
+            f"share of {self.cost.hops} hops of {self.cost.source} with another class than the window file (close)"
+        )
+        note = f"logits differ by up to {self.cost.difference:.3g} of the largest; {work}"
+        return Rung("stream", True, self.cost.share, meaning, note)
 
 
 def compile_stream(
@@ -63,6 +85,8 @@ def compile_stream(
     hop: float | None = None,
     signal: np.ndarray | None = None,
     proof_hops: int = PROOF_HOPS,
+    close: bool = False,
+    records: Records | None = None,
     **facts: Unpack[StatedFacts],
 ) -> Compiled:
     """Compile a window model's file, prove the stream equal to it, and write the stream.
@@ -75,6 +99,9 @@ def compile_stream(
         out: of the stream; stands there only when the proof held.
         hop: seconds, a multiple of the network's total stride; None: the multiple nearest to 1 s.
         signal: float32 [n] microvolts to prove it on; by default synthetic, of `proof_hops` decisions.
+        close: of a model that pads, make a stream of the frames that no padding reaches (`padding.without_padding`),
+            and state what that costs.
+        records: to measure that cost on; None: `signal`.
         facts: what the file does not say of itself.
 
     Raises InputError for a layer that no stream can repeat, naming it and the mend; for a hop that no alignment
@@ -83,8 +110,9 @@ def compile_stream(
     opened = source if isinstance(source, OnnxModel) else open_model(source, **facts)
     path, out = opened.path, Path(out)
     try:
-        graph = read_window_graph(opened.proto, opened.signature, opened.window)
-        timeline = read_timeline(graph)
+        window = _unpadded(opened) if close else opened
+        graph = read_window_graph(window.proto, window.signature, window.window)
+        timeline = _timeline(graph)
         samples = choose_hop(timeline, hop=hop, sampling_rate=opened.sampling_rate, window=opened.window)
         plan = plan_stream(graph, timeline, samples)
         stream, initial = write_stream(graph, timeline, plan)
@@ -104,17 +132,22 @@ def compile_stream(
     )
     if signal is None:
         signal = proof_signal(opened.window, samples, opened.sampling_rate, hops=proof_hops, seed=_SEED)
-    proof = _prove(opened, stream, metadata, signal)
+    proof = _prove(window, stream, metadata, signal)
     if not proof.holds(equality):
         raise InputError(
             f"{path}: its stream is not {equality}: {proof.equal} of {proof.hops} hops equal, logits apart by "
             f"{proof.difference:.3g}; nothing was written; "
             "quantise every layer up to the mean over time, and that mean as GlobalAveragePool"
         )
-    shown = {"hops": proof.hops, "difference": proof.difference}
+    shown: dict[str, Any] = {"hops": proof.hops, "difference": proof.difference}
+    cost = None
+    if window is not opened:
+        cost = measure_cost(opened, window, records or Records(SYNTHETIC, signal), hop=samples)
+        metadata = replace(metadata, equality=CLOSE)
+        shown = asdict(cost)
     write_bytes(out, _stamped(stream, replace(metadata, proof=shown)))
     states = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in stream.graph.input[1:]}
-    return Compiled(out, samples, equality, proof, window_macs(timeline), plan.macs, states)
+    return Compiled(out, samples, metadata.equality or CLOSE, proof, window_macs(timeline), plan.macs, states, cost)
 
 
 def summary(compiled: Compiled) -> dict[str, Any]:
@@ -124,7 +157,27 @@ def summary(compiled: Compiled) -> dict[str, Any]:
         "equality": compiled.equality,
         "macs": {"window": compiled.window_macs, "hop": compiled.hop_macs},
         "states": {name: list(shape) for name, shape in compiled.states.items()},
+        **({} if compiled.cost is None else {"cost": {**asdict(compiled.cost), "share": compiled.cost.share}}),
     }
+
+
+def _timeline(graph: WindowGraph) -> Timeline:
+    """The graph's timeline; of a graph that pads and cannot be streamed without its padding either, that reason."""
+    try:
+        return read_timeline(graph)
+    except InputError:
+        read_timeline(graph, padded=True)
+        raise
+
+
+def _unpadded(window: OnnxModel) -> OnnxModel:
+    """A window model without its padding; the very model where it has none."""
+    graph = read_window_graph(window.proto, window.signature, window.window)
+    timeline = read_timeline(graph, padded=True)
+    if not any(any(layer.pads) for layer in timeline.layers):
+        return window
+    cropped = ModelFile(window.path, without_padding(graph, timeline), window.sha256)
+    return open_model(cropped, **stated_facts(window.spec))
 
 
 def _due_equality(graph: WindowGraph) -> str:

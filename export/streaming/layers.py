@@ -4,7 +4,7 @@ Everything is counted from the window's END. A stream's hop ends where a window 
 in the window are, hop after hop, the newest n frames of the stream, and no phase has to be kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -31,6 +31,8 @@ class Layer:
         stride: input frames from one output frame to the next.
         rest: last frames of the input that no output frame sees.
         crops: whether it is a cut in time and nothing else.
+        start: first frame of the input that a cut keeps; 0 of other layers.
+        pads: frames that are put before and behind the input.
         macs: multiply-accumulates of one output frame.
     """
 
@@ -41,6 +43,8 @@ class Layer:
     stride: int = 1
     rest: int = 0
     crops: bool = False
+    start: int = 0
+    pads: tuple[int, int] = (0, 0)
     macs: int = 0
 
     def needs(self, frames: int) -> int:
@@ -92,10 +96,11 @@ class Timeline:
 
 
 class _Reader:
-    """Walks a graph and tells time from the rest."""
+    """Walks a graph and tells time from the rest; `padded` says whether layers may pad."""
 
-    def __init__(self, graph: WindowGraph) -> None:
+    def __init__(self, graph: WindowGraph, *, padded: bool = False) -> None:
         self.graph = graph
+        self.padded = padded
         source = graph.signature.input
         self.axis = {source: len(graph.signature.leading) + 1}
         self.stride = {source: 1}
@@ -125,7 +130,7 @@ class _Reader:
         for name in layer.outputs:
             self.axis[name] = self.axis[inputs[0]] if axis is None else axis
             self.stride[name] = self.stride[inputs[0]] * layer.stride
-            if layer.makes(self.length(inputs[0])) != self.length(name):
+            if layer.makes(self.length(inputs[0]) + sum(layer.pads)) != self.length(name):
                 raise refused(node, "has another length than its kernel and stride say", VALID)
         self.layers.append(layer)
 
@@ -138,12 +143,15 @@ _Rule = Callable[[_Reader, NodeProto, list[str]], None]
 _RULES: dict[str, _Rule] = {}
 
 
-def read_timeline(graph: WindowGraph) -> Timeline:
+def read_timeline(graph: WindowGraph, *, padded: bool = False) -> Timeline:
     """Which nodes keep time, and where it ends.
+
+    Args:
+        padded: let convolutions and pools pad, for `padding.without_padding`.
 
     Raises InputError, naming node and mend, for what cannot be computed hop by hop with equal bits.
     """
-    reader = _Reader(graph)
+    reader = _Reader(graph, padded=padded)
     for node in graph.model.graph.node:
         reader.read(node)
     if graph.signature.output in reader.axis or not reader.pools:
@@ -157,6 +165,13 @@ def read_timeline(graph: WindowGraph) -> Timeline:
 def refused(node: NodeProto, why: str, mend: str) -> InputError:
     """The one line for a node that cannot be streamed."""
     return InputError(f"{node_name(node)} {why}, which no stream can repeat; {mend}")
+
+
+def padded(node: NodeProto, what: str) -> InputError:
+    """The one line for a node that pads."""
+    return refused(
+        node, what, f"{VALID}; or add --close: a stream of the frames that no padding reaches, at a stated cost"
+    )
 
 
 def _rule(*operators: str) -> Callable[[_Rule], _Rule]:
@@ -209,25 +224,40 @@ def _window(reader: _Reader, node: NodeProto, timed: list[str]) -> None:
     if node.op_type == "AveragePool" and kernel[place] == shape[axis]:
         reader.pools.append(Pool(node, name, shape[axis]))
         return
-    auto = about.get("auto_pad", b"NOTSET")
-    pads = list(about.get("pads") or [0] * 2 * axes)
-    if auto in (b"SAME_UPPER", b"SAME_LOWER") or pads[place] or pads[axes + place]:
-        raise refused(node, "pads the window with zeros (same padding)", VALID)
     stride = int((about.get("strides") or [1] * axes)[place])
     dilation = int((about.get("dilations") or [1] * axes)[place])
     span = dilation * (kernel[place] - 1) + 1
     frames = reader.graph.shapes[node.output[0]][axis]
+    pads = _pads(about, place=place, axes=axes, missing=(frames - 1) * stride + span - shape[axis])
+    if any(pads) and not reader.padded:
+        raise padded(node, "pads the window with zeros (same padding)")
     if frames == 1:
         mend = f"take windows of more than {shape[axis]} frames there, or pool over time by AdaptiveAvgPool1d(1)"
         raise refused(node, "sees the whole window at once", mend)
-    rest = shape[axis] - (frames - 1) * stride - span
+    rest = shape[axis] + sum(pads) - (frames - 1) * stride - span
     if rest < 0:
         raise refused(node, "rounds its length up (ceil_mode)", "leave ceil_mode off")
     macs = 0
     if weight is not None:
         elsewhere = prod(reader.graph.shapes[node.output[0]][2:]) // frames
         macs = int(np.size(reader.graph.stored[node.input[weight]])) * elsewhere
-    reader.keep(node, [name], span=span, stride=stride, rest=rest, macs=macs)
+    reader.keep(node, [name], span=span, stride=stride, rest=rest, pads=pads, macs=macs)
+
+
+def _pads(about: Mapping[str, Any], *, place: int, axes: int, missing: int) -> tuple[int, int]:
+    """Frames that a convolution or pool puts before and behind its input.
+
+    Args:
+        about: the node's attributes.
+        place, axes: of time among the node's axes.
+        missing: frames that its output needs and its input lacks.
+    """
+    auto = about.get("auto_pad", b"NOTSET")
+    if auto in (b"SAME_UPPER", b"SAME_LOWER"):
+        smaller, larger = max(missing, 0) // 2, -(-max(missing, 0) // 2)
+        return (smaller, larger) if auto == b"SAME_UPPER" else (larger, smaller)
+    pads = list(about.get("pads") or [0] * 2 * axes)
+    return int(pads[place]), int(pads[axes + place])
 
 
 @_rule("Slice")
@@ -248,7 +278,7 @@ def _slice(reader: _Reader, node: NodeProto, timed: list[str]) -> None:
         raise refused(node, "runs backwards through time", "leave the flip out")
     frames = reader.graph.shapes[node.output[0]][reader.axis[name]]
     rest = reader.length(name) - (start + (frames - 1) * step + 1)
-    layer = Layer(node, (name,), tuple(node.output), stride=step, rest=rest, crops=True)
+    layer = Layer(node, (name,), tuple(node.output), stride=step, rest=rest, crops=True, start=start)
     reader.axis[node.output[0]] = reader.axis[name]
     reader.stride[node.output[0]] = reader.stride[name] * step
     reader.layers.append(layer)
@@ -332,7 +362,21 @@ def _recurrent(reader: _Reader, node: NodeProto, timed: list[str]) -> None:
 
 @_rule("Pad")
 def _pad(reader: _Reader, node: NodeProto, timed: list[str]) -> None:
-    raise refused(node, "pads the window", VALID)
+    if not reader.padded:
+        raise padded(node, "pads the window")
+    name, about = timed[0], attributes(node)
+    rank = len(reader.graph.shapes[name])
+    amounts, axes = (
+        reader.graph.stored.get(node.input[place]) if len(node.input) > place else None for place in (1, 3)
+    )
+    places = list(range(rank)) if axes is None else [int(axis) % rank for axis in axes]
+    if amounts is None or about.get("mode", b"constant") != b"constant":
+        raise refused(node, "pads the window with its own samples", VALID)
+    by_axis = dict(zip(places, zip(amounts[: len(places)], amounts[len(places) :], strict=True), strict=True))
+    left, right = (int(amount) for amount in by_axis.pop(reader.axis[name], (0, 0)))
+    if min(left, right) < 0 or any(amount for pair in by_axis.values() for amount in pair):
+        raise refused(node, "pads more than time", VALID)
+    reader.keep(node, [name], pads=(left, right))
 
 
 @_rule("GlobalMaxPool", "ReduceMax", "ReduceSum", "ReduceL2")

@@ -13,7 +13,11 @@ from edgeguard.runtime.streaming import StreamModel
 EQUAL, CLOSE = "equal", "close"
 TOLERANCE = 1e-4
 """Largest difference of a float stream's logits, relative to the largest logit of the decision (at least 1)."""
+COST_HOPS = 2_000
+SYNTHETIC = "synthetic ECG, noise, silence and rails"
+"""What `proof_signal` is, for people."""
 _SLOWEST = 100.0
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,66 @@ class Proof:
         if equality == EQUAL:
             return self.equal == self.hops
         return self.difference <= TOLERANCE and self.decisions == self.hops
+
+
+@dataclass(frozen=True)
+class Records:
+    """A long signal, and where it comes from.
+
+    Attributes:
+        source: for people.
+        signal: float32 [n] microvolts.
+    """
+
+    source: str
+    signal: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cost:
+    """How far the decisions of a stream without padding are from those of its window file.
+
+    Attributes:
+        hops: decisions compared.
+        changed: how many of them name another class.
+        difference: largest difference of logits, relative to the decision's largest logit, at least 1.
+        source: of the signal.
+    """
+
+    hops: int
+    changed: int
+    difference: float
+    source: str
+
+    @property
+    def share(self) -> float:
+        """Of the decisions that name another class."""
+        return self.changed / self.hops if self.hops else 0.0
+
+
+def measure_cost(window: OnnxModel, cropped: OnnxModel, records: Records, *, hop: int) -> Cost:
+    """Compare a window model with the same model without its padding, whose stream is proven equal to it.
+
+    Args:
+        records: windows are taken hop by hop, COST_HOPS of them at most.
+        hop: samples.
+
+    Raises InputError for records shorter than a window.
+    """
+    ends = range(window.window, len(records.signal) + 1, hop)[:COST_HOPS]
+    if not ends:
+        raise InputError(f"{records.source}: shorter than a window; give more records to measure the stream on")
+    hops = changed = 0
+    difference = 0.0
+    for first in range(0, len(ends), _BATCH):
+        rows = [records.signal[end - window.window : end] for end in ends[first : first + _BATCH]]
+        ecg = np.stack(rows)[:, None].astype(np.float32)
+        expected, found = window.logits(ecg), cropped.logits(ecg)
+        hops += len(ecg)
+        changed += int((expected.argmax(1) != found.argmax(1)).sum())
+        largest = np.maximum(1.0, np.abs(expected).max(1))
+        difference = max(difference, float((np.abs(found - expected).max(1) / largest).max()))
+    return Cost(hops, changed, difference, records.source)
 
 
 def run_proof(window: OnnxModel, stream: StreamModel, signal: np.ndarray) -> Proof:

@@ -169,7 +169,7 @@ def test_files_that_cannot_be_quantised_are_refused_in_one_line(make: Make, data
         check_quantisable(int8)
     with pytest.raises(InputError, match="takes int16 samples; export the network with a float32 input"):
         check_quantisable(open_model(make(foreign_graphs.plain, integer=True), **facts))
-    with pytest.raises(InputError, match="nothing of it can be quantised.*it has GRU 1, Gemm 1.*use the float file"):
+    with pytest.raises(InputError, match=r"nothing of it can be quantised.*it has GRU 1, Gemm 1.*use the float file"):
         quantised(open_model(make(Recurrent), **facts), dataset, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -178,7 +178,7 @@ def test_without_agreement_nothing_is_written(
     make: Make, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parity, "LABEL_AGREEMENT", 1.1)
-    with pytest.raises(InputError, match="export refused: fp32_int8 does not hold.*nothing was written"):
+    with pytest.raises(InputError, match=r"export refused: fp32_int8 does not hold.*nothing was written"):
         quantised(open_model(make(foreign_graphs.plain), unit="uV", **FACTS), dataset, tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -113,7 +113,7 @@ def test_the_opset_is_kept_unless_a_newer_one_is_asked_for(x: np.ndarray) -> Non
 def test_half_precision_is_refused_in_one_line() -> None:
     made = model(f"{NORM} {HEAD}", **weights(np.random.default_rng(0)))
     made.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float16), "unused"))
-    with pytest.raises(InputError, match="float16.*export the network in float32"):
+    with pytest.raises(InputError, match=r"float16.*export the network in float32"):
         prepared(made)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, known_arch_option, listed
+from edgeguard.cli.options import adapter_options, data_options, known_arch_option, listed
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.cli.rungs import rung_lines
 
@@ -37,6 +37,7 @@ from edgeguard.cli.rungs import rung_lines
 )
 @known_arch_option()
 @data_options
+@adapter_options
 @click.option(
     "--calibration",
     metavar="METHOD",
@@ -89,7 +90,8 @@ def _table(result: dict[str, Any]) -> str:
     census = ", ".join(f"{operator} {count}" for operator, count in sorted(result["census"].items()))
     lines.append(f"{'operators':<12}{census}")
     if "left_in_float" in result:
-        lines.append(f"{'next':<12}edgeguard audit {result['int8']} --reference {result['fp32']}")
+        records = result["calibration"]["records"]
+        lines.append(f"{'next':<12}edgeguard audit {result['int8']} --reference {result['fp32']} --data {records}")
     elif result["int8"] or result["fp32"]:
         lines.append(f"{'next':<12}edgeguard attack-onnx")
     else:

@@ -118,7 +118,7 @@ def quantise(
         **summary(made),
         "input": _input_codes(int8, records),
         "accuracy": _accuracy(file, int8, records, seed=seed) if records.labelled else None,
-        "notes": [records.line, *notes, *_float_note(made)],
+        "notes": [*dataset.notes, records.line, *notes, *_float_note(made)],
     }
 
 

@@ -1,6 +1,6 @@
 """One export, of a run or of an ONNX file, from what was named to files that hold what they claim."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,8 @@ def export_model(
     data: Data | None = None,
     ecg: Signals | None = None,
     labels: Labels | None = None,
+    label_map: Mapping[str, str] | None = None,
+    lead: str | int | None = None,
     calibration: str | None = None,
     calibration_windows: int = CALIBRATION_WINDOWS,
     input_bits: int = 8,
@@ -130,6 +132,7 @@ def export_model(
         close: of an ONNX file that pads, a stream of the frames that no padding reaches, with its measured cost.
         data, ecg, labels: what the run was trained on, where its config does not lead there; of an ONNX file the
             records to calibrate and to judge on, and to measure a close stream on; labels `none` where they have none.
+        label_map, lead: which class a label of the data stands for, and which signal to take of several.
         calibration: auto (ranks several on validation records), minmax, percentile:99.99 or entropy; None: auto, but
             percentile:99.99 for networks above 100 million multiply-accumulates a window.
         calibration_windows: training windows to calibrate on.
@@ -154,6 +157,7 @@ def export_model(
         folder = Path("runs") / path.stem
     if calibration not in (None, "auto"):
         parse_method(calibration)
+    named = {"data": data, "ecg": ecg, "labels": labels, "label_map": label_map, "lead": lead}
     if path is not None and path.suffix == ".onnx":
         if not (int8 or streaming):
             raise InputError(f"{path}: is an ONNX file already; add --int8, --streaming or both")
@@ -164,7 +168,7 @@ def export_model(
         if int8:
             check_quantisable(file)
         given = data is not None or ecg is not None
-        dataset = _records(file, data, ecg, labels) if int8 or (close and given) else None
+        dataset = _records(file, named) if int8 or (close and given) else None
         if int8:
             assert dataset is not None
             made = quantise(
@@ -187,7 +191,7 @@ def export_model(
         path = newest_run()
         say(f"run: {path}")
     run = load_run(path)
-    dataset = _run_data(run, data, ecg, labels)
+    dataset = _run_data(run, named)
     parts = split_from(dataset, run.config["split"])
     ranked = int8 and (calibration or _usual_calibration(run)) == "auto"
     options = Int8Options(
@@ -218,21 +222,18 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-def _records(file: OnnxModel, data: Data | None, ecg: Signals | None, labels: Labels | None) -> Dataset:
-    """The records named, as a file takes them."""
-    if data is None and ecg is None:
+def _records(file: OnnxModel, named: dict[str, Any]) -> Dataset:
+    """The records named, as a file takes them.
+
+    Args:
+        named: data, ecg, labels, label_map and lead, as `records_of` takes them.
+    """
+    if named["data"] is None and named["ecg"] is None:
         raise InputError(
             f"{file.path}: needs records to calibrate on; add --data SRC, and --labels none without labels"
         )
     spec = file.spec
-    return records_of(
-        data,
-        ecg,
-        labels,
-        window=spec.window,
-        classes=spec.classes,
-        sampling_rate=spec.sampling_rate,
-    )
+    return records_of(**named, window=spec.window, classes=spec.classes, sampling_rate=spec.sampling_rate)
 
 
 def _stream(
@@ -287,13 +288,11 @@ def _score(run: Run, dataset: Dataset, split: Split, say: Say) -> Scorer:
     return calibration_score(run.model, dataset, split.validation)
 
 
-def _run_data(run: Run, data: Data | None, ecg: Signals | None, labels: Labels | None) -> Dataset:
+def _run_data(run: Run, named: dict[str, Any]) -> Dataset:
     """The data set that a run was trained on; InputError where another one is there."""
     config = run.config
     dataset = records_of(
-        data,
-        ecg,
-        labels,
+        **named,
         run_options=config["options"],
         window=config["window"],
         classes=config["classes"],

@@ -169,9 +169,10 @@ def refused(node: NodeProto, why: str, mend: str) -> InputError:
 
 def padded(node: NodeProto, what: str) -> InputError:
     """The one line for a node that pads."""
-    return refused(
-        node, what, f"{VALID}; or add --close: a stream of the frames that no padding reaches, at a stated cost"
+    close = (
+        "edgeguard export --streaming --close makes a stream of the frames that no padding reaches, at a stated cost"
     )
+    return refused(node, what, f"{VALID}; or {close}")
 
 
 def _rule(*operators: str) -> Callable[[_Rule], _Rule]:

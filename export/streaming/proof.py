@@ -87,7 +87,7 @@ def measure_cost(window: OnnxModel, cropped: OnnxModel, records: Records, *, hop
 
     Raises InputError for records shorter than a window.
     """
-    ends = range(window.window, len(records.signal) + 1, hop)[:COST_HOPS]
+    ends = range(-(-window.window // hop) * hop, len(records.signal) + 1, hop)[:COST_HOPS]
     if not ends:
         raise InputError(f"{records.source}: shorter than a window; give more records to measure the stream on")
     hops = changed = 0

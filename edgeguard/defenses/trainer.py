@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,8 @@ def fit(
                     alarms.append(reason)
                     _rewind((model, optimizer, average), before)
                     if distributed.is_main():
-                        bar.write(f"{title}: epoch {epoch + 1} is taken back, crafting made gentler: {reason}")
+                        said = f"{title}: epoch {epoch + 1} is taken back, crafting made gentler: {reason}"
+                        bar.write(said, file=sys.stderr)
                     bar.update(feed.per_epoch * epoch - bar.n)
                     continue
                 entry |= {"watchdog": seen, "backed_off": backed, "alarms": alarms}

@@ -70,16 +70,21 @@ def build(arch: str, *, classes: int = 4, window: int = 9000, seed: int | None =
     is too short for the network.
     """
     check_registered(arch)
-    if window < least_window(arch):
-        raise InputError(
-            f"--window {window}: too short for {arch}, which needs at least {least_window(arch)} samples; "
-            f"give --window {least_window(arch)} or more, or records of a higher sampling rate"
-        )
+    check_window(arch, window)
     factory = ARCHITECTURES.get(arch) or _own[arch] or _imported(arch)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
         return factory(classes) if arch in ARCHITECTURES else _checked(arch, factory, classes, window)
+
+
+def check_window(arch: str, window: int) -> None:
+    """Raises InputError for a window that is too short for the network."""
+    if window < least_window(arch):
+        raise InputError(
+            f"--window {window}: too short for {arch}, which needs at least {least_window(arch)} samples; "
+            f"give --window {least_window(arch)} or more, or records of a higher sampling rate"
+        )
 
 
 @cache

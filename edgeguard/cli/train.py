@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import config_option, data_options, known_arch_option, read_lines, register_typed
+from edgeguard.cli.options import (
+    adapter_options,
+    config_option,
+    data_options,
+    known_arch_option,
+    listed,
+    read_lines,
+    register_typed,
+)
 from edgeguard.cli.output import emit, json_option, say
 
 _PAPER_UNITS = 5_200
@@ -26,6 +34,24 @@ _PAPER_UNITS = 5_200
 )
 @click.option("--preset", help="fast (a laptop's processor), full (the zoo's), lite or paper [default: fast].")
 @data_options
+@adapter_options
+@click.option(
+    "--sampling-rate",
+    type=float,
+    metavar="HZ",
+    help="Sampling rate of the network's input; records of another rate are resampled [default: the records' own].",
+)
+@click.option(
+    "--window",
+    type=int,
+    metavar="SAMPLES",
+    help="Samples of the network's input [default: 30 s; the longest record where all are shorter].",
+)
+@click.option(
+    "--classes",
+    metavar="NAMES",
+    help="Classes to learn, in the order of the logits, such as N,A,O; others are left out [default: the data's].",
+)
 @click.option(
     "--test-records",
     type=click.Path(path_type=Path),
@@ -84,7 +110,13 @@ _PAPER_UNITS = 5_200
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @json_option
-def command(test_records: Path | None, device: str, as_json: bool, **options: Any) -> None:
+def command(
+    test_records: Path | None,
+    classes: str | None,
+    device: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Train one defence on ECG records; its teacher, where it has one, comes first."""
     from edgeguard.defenses import distributed
     from edgeguard.evaluation.run_training import choose_device, train_model
@@ -94,8 +126,9 @@ def command(test_records: Path | None, device: str, as_json: bool, **options: An
         try:
             found = train_model(
                 test_records=None if test_records is None else read_lines(test_records),
+                classes=listed(classes) or None,
                 device=device,
-                origin=_origin(test_records=test_records, **options),
+                origin=None if test_records is None else {"test_records": str(test_records)},
                 say=say,
                 **options,
             )
@@ -114,6 +147,8 @@ def _table(result: dict[str, Any]) -> str:
         [
             f"run         {result['run']}",
             f"network     {result['arch']}, {result['parameters']:,} parameters",
+            f"input       {','.join(result['classes'])} at {result['sampling_rate']:g} Hz, "
+            f"windows of {result['window']:,} samples",
             f"epochs      {' + '.join(map(str, result['epochs']))}",
             f"cost        {_units(result['forward_units'])}, {result['seconds']:.0f} s{before}",
             f"validation  accuracy {validation['accuracy']:.3f}, F1 {validation['f1']:.3f}",
@@ -126,11 +161,3 @@ def _units(units: float) -> str:
     ratio = _PAPER_UNITS / units
     share = f"1/{ratio:.0f} of" if ratio > 1.5 else f"{1 / ratio:.1f} times"
     return f"{units:,} forward units a record ({share} the ADT paper's {_PAPER_UNITS:,})"
-
-
-def _origin(**options: Any) -> dict[str, Any]:
-    """The options that name data and split, as given, so that the run's config repeats them."""
-    named = {name: options[name] for name in ("data", "labels", "test_records", "split_seed")}
-    return {
-        name: str(value) if isinstance(value, Path) else value for name, value in named.items() if value is not None
-    }

@@ -31,11 +31,10 @@ class Records:
         self.device = device
         self.window = dataset.window
         self.furthest = round(SHIFT_SECONDS * dataset.sampling_rate)
-        # Each window goes on round its ends, so that a turned one is a plain slice of it.
-        around = np.pad(dataset.windows, ((0, 0), (self.furthest, self.furthest)), mode="wrap")
-        self.home = _home(around.nbytes, device)
-        self._slices = torch.from_numpy(around).to(self.home).view(-1).unfold(0, self.window, 1)
-        self._width = around.shape[1]
+        self._width = self.window + 2 * self.furthest
+        self.home = _home(len(dataset) * self._width * dataset.windows.itemsize, device)
+        self._slices = self._turnable(dataset.windows)
+        self._outside_gaps = self._turnable(_outside_gaps(dataset)) if len(dataset.gaps) else None
         self._left = torch.as_tensor(dataset.left, device=self.home)
         self._length = torch.as_tensor(dataset.length, device=self.home)
         self._place = torch.arange(self.window, dtype=torch.int32, device=device)
@@ -53,12 +52,21 @@ class Records:
         """
         rows = torch.as_tensor(index, device=self.home)
         turn = torch.zeros_like(rows) if shift is None else shift
-        ecg = self._moved(self._slices[rows * self._width + self.furthest - turn]).float()
+        slices = rows * self._width + self.furthest - turn
+        ecg = self._moved(self._slices[slices]).float()
         if gain is not None:
             ecg.mul_(self._moved(gain)[:, None])
         first = (self._left[rows] + turn) % self.window
         bounds = torch.stack([first, first + self._length[rows]]).to(torch.int32)
-        return ecg[:, None], self._valid(self._moved(bounds))[:, None], self.labels[self._moved(rows)]
+        valid = self._valid(self._moved(bounds))
+        if self._outside_gaps is not None:
+            valid &= self._moved(self._outside_gaps[slices])
+        return ecg[:, None], valid[:, None], self.labels[self._moved(rows)]
+
+    def _turnable(self, table: np.ndarray) -> Tensor:
+        """[N * width - T + 1, T]: slices of [N, T] whose rows go on round their ends; a turned row is one of them."""
+        around = np.pad(table, ((0, 0), (self.furthest, self.furthest)), mode="wrap")
+        return torch.from_numpy(around).to(self.home).view(-1).unfold(0, self.window, 1)
 
     def _valid(self, bounds: Tensor) -> Tensor:
         """bool [B, T]: the samples from first to last [2, B], which may lie beyond the end, at the beginning then."""
@@ -114,6 +122,14 @@ def epoch_order(items: np.ndarray, batch: int, seed: int, epoch: int, *, least: 
 def steps_per_epoch(items: int, batch: int, *, least: int = 2) -> int:
     """How many batches `epoch_order` yields."""
     return items // batch + (items % batch >= least or items == 1)
+
+
+def _outside_gaps(dataset: Dataset) -> np.ndarray:
+    """bool [N, T]: False where a sample is missing."""
+    outside = np.ones(dataset.windows.shape, bool)
+    for record, start, end in dataset.gaps:
+        outside[record, start:end] = False
+    return outside
 
 
 def _home(size: int, device: torch.device) -> torch.device:

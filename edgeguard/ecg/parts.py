@@ -1,12 +1,11 @@
 """The train, validation and test parts of anybody's records, for code outside of EdgeGuard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
+from edgeguard.ecg.arrays import Data, Labels, Signals, check_labelled, records_of
 from edgeguard.ecg.split import FRACTIONS, split
 
 
@@ -42,7 +41,11 @@ def split_records(
     seed: int = 0,
     fractions: tuple[float, float, float] = FRACTIONS,
     test_records: Sequence[str] | None = None,
-    **adapted: Any,
+    sampling_rate: float | None = None,
+    window: int | None = None,
+    classes: Sequence[str] | None = None,
+    label_map: Mapping[str, str] | None = None,
+    lead: str | int | None = None,
 ) -> Parts:
     """Train, validation and test parts: seeded, stratified by class, records of equal content on one side.
 
@@ -55,11 +58,21 @@ def split_records(
         seed: of the permutation.
         fractions: shares of train, validation and test; they sum to 1.
         test_records: names that make up the test part exactly.
-        adapted: `sampling_rate`, `window`, `classes`, `label_map` and `lead`, as `load_dataset` takes them.
+        sampling_rate, window, classes, label_map, lead: of the records, as `load_dataset` takes them.
 
     Raises InputError for bad input, fractions that do not sum to 1, and an empty part.
     """
-    dataset = records_of(data, ecg, labels, **adapted)
+    dataset = records_of(
+        data,
+        ecg,
+        labels,
+        sampling_rate=sampling_rate,
+        window=window,
+        classes=classes,
+        label_map=label_map,
+        lead=lead,
+    )
+    check_labelled(dataset)
     made = split(dataset, seed=seed, fractions=fractions, test_records=test_records)
     names = {part: tuple(of) for part, of in made.names(dataset).items()}
     return Parts(dataset.source, made.train, made.validation, made.test, names, seed, fractions)

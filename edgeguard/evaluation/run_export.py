@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
 from edgeguard.ecg.dataset import Dataset
+from edgeguard.ecg.label_map import parse_label_map
 from edgeguard.ecg.split import Split, split_from
 from edgeguard.errors import InputError
 from edgeguard.evaluation.calibration import calibration_score
@@ -291,9 +292,11 @@ def _score(run: Run, dataset: Dataset, split: Split, say: Say) -> Scorer:
 def _run_data(run: Run, named: dict[str, Any]) -> Dataset:
     """The data set that a run was trained on; InputError where another one is there."""
     config = run.config
+    options = config["options"]
+    own = {"label_map": parse_label_map(options.get("label_map")), "lead": options.get("lead")}
     dataset = records_of(
-        **named,
-        run_options=config["options"],
+        **{**own, **{name: value for name, value in named.items() if value is not None}},
+        run_options=options,
         window=config["window"],
         classes=config["classes"],
         sampling_rate=config["sampling_rate"],

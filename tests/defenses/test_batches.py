@@ -73,6 +73,19 @@ def test_a_turn_of_any_length_goes_round(window: int):
             assert torch.equal(valid, torch.roll(mask, shift, -1))
 
 
+def test_a_gap_stays_out_of_the_mask_and_turns_with_its_record():
+    rows = [np.arange(1.0, 61.0, dtype=np.float32) for _ in range(3)]
+    rows[0][5:9] = rows[0][50:60] = rows[2][0:3] = np.nan
+    data = build("gaps", [Record(f"R{i}", row, label="N") for i, row in enumerate(rows)], window=60)
+    records, index = Records(data, CPU), np.arange(3)
+    ecg, mask, _ = records.take(index)
+    np.testing.assert_array_equal(mask.numpy(), data.mask(index))
+    assert mask.sum(2).flatten().tolist() == [46, 60, 57] and (ecg[~mask] == 0).all()
+    for shift in (-300, -7, 1, 59, 61):
+        turned, valid, _ = records.take(index, torch.full((3,), shift))
+        assert torch.equal(turned, torch.roll(ecg, shift, -1)) and torch.equal(valid, torch.roll(mask, shift, -1))
+
+
 def test_shifts_and_gains_fill_their_ranges(dataset: Dataset):
     records = Records(dataset, CPU)
     drawn = draw_epoch(records, np.zeros(4000, np.int64), augment=True, seed=0, epoch=0)

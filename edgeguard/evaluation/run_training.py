@@ -52,7 +52,7 @@ class TrainingResult:
         forward_units: cost in passes forward a training record.
         start: what the undefended network cost that every stage started from: epochs, seconds, forward units.
         budget: what became of the time that was given.
-        classes: in the order of the logits; empty in results older than this field, as are the next three.
+        classes: in the order of the logits; None in results older than this field, as are the next three.
         sampling_rate: of the input, hertz.
         window: samples of the input.
         notes: what was done to the records, a line each: resampling, records left out.
@@ -71,10 +71,10 @@ class TrainingResult:
     validation: Validation
     start: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
     budget: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
-    classes: tuple[str, ...] = ()
-    sampling_rate: float | None = None
-    window: int | None = None
-    notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] | None = field(default=None, metadata=IF_GIVEN)
+    sampling_rate: float | None = field(default=None, metadata=IF_GIVEN)
+    window: int | None = field(default=None, metadata=IF_GIVEN)
+    notes: tuple[str, ...] | None = field(default=None, metadata=IF_GIVEN)
     schema: str = SCHEMA
 
     def to_json(self) -> dict[str, Any]:

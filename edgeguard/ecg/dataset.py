@@ -63,6 +63,13 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        classes = ",".join(self.classes) or "no labels"
+        return (
+            f"Dataset({self.source}: {len(self)} records of {classes}, {self.sampling_rate:g} Hz, "
+            f"windows of {self.window:,} samples)"
+        )
+
     @property
     def window(self) -> int:
         """Samples of one window."""

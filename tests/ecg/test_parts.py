@@ -14,6 +14,7 @@ def test_the_parts_are_those_of_a_training() -> None:
         index = getattr(parts, name)
         np.testing.assert_array_equal(index, getattr(expected, name))
         assert parts.names[name] == tuple(records.names[i] for i in index)
+    assert repr(records) == "Dataset(synthetic:80: 80 records of N,A,O,~, 300 Hz, windows of 9,000 samples)"
     assert repr(parts) == "Parts(synthetic:80, seed 3: 64 train, 8 validation, 8 test)"
 
 

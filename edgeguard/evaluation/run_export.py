@@ -249,22 +249,15 @@ def _stream(
     """`NAME-stream.onnx` of a window model's file, in its own folder unless another is named."""
     path = source.path
     say(f"compiling the stream and proving it against {path.name}")
-    # The hop may still be moved to a multiple of the stride: twice what is asked for is enough.
-    longest = min(2 * (hop if hop and hop > 0 else 1.0) * source.sampling_rate, source.window)
-    records = None if dataset is None else _long_signal(dataset, source.window + round(COST_HOPS * longest))
+    records = None if dataset is None else _some_windows(dataset)
     out = (folder or path.parent) / f"{path.stem}-stream.onnx"
     return compile_stream(source, out, hop=hop, close=close, records=records)
 
 
-def _long_signal(dataset: Dataset, samples: int, *, seed: int = 0) -> Records:
-    """Records end to end, in an order by chance, without padding: at least so many samples, as far as there are any."""
-    parts: list[np.ndarray] = []
-    for place in np.random.default_rng(seed).permutation(len(dataset)):
-        ecg, mask, _ = dataset.batch(np.array([place]))
-        parts.append(ecg[mask])
-        if sum(map(len, parts)) >= samples:
-            break
-    return Records(dataset.source, np.concatenate(parts) if parts else np.zeros(0, np.float32))
+def _some_windows(dataset: Dataset, *, seed: int = 0) -> Records:
+    """Windows of a data set to measure a close stream on, in an order by chance; end to end they would mix rhythms."""
+    chosen = np.random.default_rng(seed).permutation(len(dataset))[:COST_HOPS]
+    return Records(dataset.source, [dataset.windows[place].astype(np.float32) for place in chosen])
 
 
 def _with_stream(made: dict[str, Any], compiled: Compiled) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def compile_stream(
     shown: dict[str, Any] = {"hops": proof.hops, "difference": proof.difference}
     cost = None
     if window is not opened:
-        cost = measure_cost(opened, window, records or Records(SYNTHETIC, signal), hop=samples)
+        cost = measure_cost(opened, window, records or Records(SYNTHETIC, [signal]), hop=samples)
         metadata = replace(metadata, equality=CLOSE)
         shown = asdict(cost)
     write_bytes(out, _stamped(stream, replace(metadata, proof=shown)))

@@ -1,6 +1,8 @@
 """Is a stream what its window model is? Both are run side by side over one long signal, hop by hop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -45,15 +47,15 @@ class Proof:
 
 @dataclass(frozen=True)
 class Records:
-    """A long signal, and where it comes from.
+    """Signals, each without a break, and where they come from.
 
     Attributes:
         source: for people.
-        signal: float32 [n] microvolts.
+        signals: float32 [n] microvolts each.
     """
 
     source: str
-    signal: np.ndarray
+    signals: Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -82,25 +84,25 @@ def measure_cost(window: OnnxModel, cropped: OnnxModel, records: Records, *, hop
     """Compare a window model with the same model without its padding, whose stream is proven equal to it.
 
     Args:
-        records: windows are taken hop by hop, COST_HOPS of them at most.
+        records: windows are taken hop by hop of each signal, COST_HOPS of them at most.
         hop: samples.
 
-    Raises InputError for records shorter than a window.
+    Raises InputError where every record is shorter than a window.
     """
-    ends = range(-(-window.window // hop) * hop, len(records.signal) + 1, hop)[:COST_HOPS]
-    if not ends:
-        raise InputError(f"{records.source}: shorter than a window; give more records to measure the stream on")
-    hops = changed = 0
+    ends = ((signal, end) for signal in records.signals for end in range(window.window, len(signal) + 1, hop))
+    cuts = list(islice(ends, COST_HOPS))
+    if not cuts:
+        raise InputError(f"{records.source}: shorter than a window; give longer records to measure the stream on")
+    changed = 0
     difference = 0.0
-    for first in range(0, len(ends), _BATCH):
-        rows = [records.signal[end - window.window : end] for end in ends[first : first + _BATCH]]
+    for first in range(0, len(cuts), _BATCH):
+        rows = [signal[end - window.window : end] for signal, end in cuts[first : first + _BATCH]]
         ecg = np.stack(rows)[:, None].astype(np.float32)
         expected, found = window.logits(ecg), cropped.logits(ecg)
-        hops += len(ecg)
         changed += int((expected.argmax(1) != found.argmax(1)).sum())
         largest = np.maximum(1.0, np.abs(expected).max(1))
         difference = max(difference, float((np.abs(found - expected).max(1) / largest).max()))
-    return Cost(hops, changed, difference, records.source)
+    return Cost(len(cuts), changed, difference, records.source)
 
 
 def run_proof(window: OnnxModel, stream: StreamModel, signal: np.ndarray) -> Proof:

@@ -118,7 +118,8 @@ def test_the_stream_is_proven_and_its_cost_stated(
     with pytest.raises(InputError, match=r"pads the window with zeros.*--close"):
         compile_stream(file, tmp_path / "refused.onnx", proof_hops=10)
     signal = rows(40, seed=4).reshape(-1)
-    records = Records("beats", signal)
+    # The stream's first decision comes with hop 13, of 24 samples more than a window.
+    records = Records("beats", [signal[24:]])
     compiled = compile_stream(file, tmp_path / "stream.onnx", hop=0.48, proof_hops=20, close=True, records=records)
     assert compiled.equality == "close" and compiled.proof.decisions == compiled.proof.hops == 20
     assert quantiser is None or compiled.proof.equal == 20
@@ -139,10 +140,10 @@ def test_the_stream_is_proven_and_its_cost_stated(
 
 def test_a_file_costs_nothing_against_itself(make: Callable[..., OnnxModel]) -> None:
     file, signal = make(strided), rows(12, seed=4).reshape(-1)
-    cost = measure_cost(file, file, Records("beats", signal), hop=150)
-    assert (cost.hops, cost.changed, cost.difference) == ((len(signal) - WINDOW) // 150 + 1, 0, 0.0)
+    cost = measure_cost(file, file, Records("beats", [signal, signal[:WINDOW]]), hop=150)
+    assert (cost.hops, cost.changed, cost.difference) == ((len(signal) - WINDOW) // 150 + 2, 0, 0.0)
     with pytest.raises(InputError, match="shorter than a window"):
-        measure_cost(file, file, Records("short", signal[:100]), hop=150)
+        measure_cost(file, file, Records("short", [signal[:100]]), hop=150)
 
 
 def test_a_network_that_does_not_pad_is_equal_all_the_same(make: Callable[..., OnnxModel], tmp_path: Path) -> None:

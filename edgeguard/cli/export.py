@@ -81,7 +81,8 @@ def _table(result: dict[str, Any]) -> str:
     lines = []
     for form in ("fp32", "int8", "streaming"):
         if result[form]:
-            lines.append(f"{form:<12}{result[form]}  ({result['bytes'][form]:,} bytes)")
+            hop = f", a hop of {result['stream']['hop']} samples" if form == "streaming" else ""
+            lines.append(f"{form:<12}{result[form]}  ({result['bytes'][form]:,} bytes{hop})")
     if result["calibration"]:
         lines += _calibration_lines(result["calibration"])
     lines += _file_lines(result)

@@ -102,7 +102,8 @@ def quantised(
     candidate = Candidate(options.method, options.codes)
     table: dict[str, Any] = {}
     if options.score is not None:
-        fixed = options.codes if options.step or options.bits == 16 else None
+        coded = form.selection is None or form.selection.reads_source
+        fixed = options.codes if options.step or options.bits == 16 or not coded else None
         further: dict[str, Any] = {} if form.selection is None else {"wide": False, "finest": _FINEST}
         rows = rank(judged, codes=fixed, usual_step=options.usual_step, **further)
         candidate = best(rows, bits=options.bits)

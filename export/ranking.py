@@ -89,7 +89,9 @@ def candidate_maker(
 
     @cache
     def observed(codes: InputCodes) -> dict[str, Histogram]:
-        return observe(graph, codes.clipped(batches()), feed=form.feed, names=names)
+        # What the input's codes do not hold no layer will see, if there are such codes.
+        seen = codes.clipped(batches()) if selection is None or selection.reads_source else batches()
+        return observe(graph, seen, feed=form.feed, names=names)
 
     @cache
     def make(candidate: Candidate) -> ModelProto:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, helper
 
-from edgeguard.export.graph_passes import initializers
+from edgeguard.export.graph_passes import consumers, initializers
 
 _DENSE = ("Gemm", "MatMul")
 _SAME_CODES = ("Add", "Clip", "Concat", "LeakyRelu", "MaxPool", "Mul", "Relu", "Sigmoid", "Slice", "Pad")
@@ -29,12 +29,14 @@ class Selection:
         source: tensors that are the input in another shape or unit -> their value for one unit of the input.
         left: operator -> nodes that compute and stay in float.
         convolutions: convolutions that stay in float.
+        reads_source: whether a quantised node reads the input, so that it is quantised too.
     """
 
     nodes: tuple[str, ...]
     source: Mapping[str, float]
     left: Mapping[str, int]
     convolutions: tuple[str, ...]
+    reads_source: bool
 
 
 def select_nodes(model: ModelProto, source: str) -> Selection:
@@ -58,12 +60,32 @@ def select_nodes(model: ModelProto, source: str) -> Selection:
             continue
         chosen.append(node)
         codes.update(node.output)
+    chosen = _worthwhile(model, chosen)
     names = dict.fromkeys(node.name for node in chosen)
     rest = [node for node in model.graph.node if node.name not in names]
     left = Counter(node.op_type for node in rest if node.op_type not in _SILENT)
     convolutions = tuple(node.name for node in rest if node.op_type in ("Conv", "ConvTranspose"))
     weighted = any(node.op_type in ("Conv", *_DENSE) for node in chosen)
-    return Selection(tuple(names) if weighted else (), path, dict(left), convolutions)
+    reads_source = any(name in path for node in chosen for name in node.input)
+    return Selection(tuple(names) if weighted else (), path, dict(left), convolutions, reads_source)
+
+
+def _worthwhile(model: ModelProto, chosen: list[NodeProto]) -> list[NodeProto]:
+    """The chosen nodes without those that only serve to normalise the input in float.
+
+    A node before the first layer with weights is kept where all that read it are chosen.
+    """
+    readers = consumers(model)
+    weighted: set[str] = set()
+    for node in chosen:
+        if node.op_type in ("Conv", *_DENSE) or weighted.intersection(node.input):
+            weighted.update(node.output)
+    kept = {node.name for node in chosen}
+    for node in reversed(chosen):
+        following = [reader.name for name in node.output for reader in readers.get(name, [])]
+        if weighted.isdisjoint(node.output) and not kept.issuperset(following):
+            kept.remove(node.name)
+    return [node for node in chosen if node.name in kept]
 
 
 def _fits(node: NodeProto, stored: Mapping[str, np.ndarray], codes: set[str]) -> bool:

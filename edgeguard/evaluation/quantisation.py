@@ -114,9 +114,12 @@ def quantise(
         say=say,
     )
     int8 = open_model(made.int8)
+    codes = _input_codes(int8, records)
+    if codes is None:
+        notes = (*notes, "input in float: the network computes on it before its first quantised layer")
     return {
         **summary(made),
-        "input": _input_codes(int8, records),
+        "input": codes,
         "accuracy": _accuracy(file, int8, records, seed=seed) if records.labelled else None,
         "notes": [*dataset.notes, records.line, *notes, *_float_note(made)],
     }
@@ -154,7 +157,8 @@ def _scorer(
     try:
         network = build_twin(file)
     except InputError as error:
-        return agreement, (f"calibrations ranked without attacks: {error}",)
+        reason = str(error).removeprefix(f"{file.path}: ").split(";")[0]
+        return agreement, (f"calibrations ranked without attacks: {reason}",)
     say("crafting attacks, to rank calibrations (skipped by naming one with --calibration)")
     return calibration_score(network, records.dataset, records.judge), ()
 

@@ -56,12 +56,13 @@ class QuantisedFile:
 
 
 def check_quantisable(file: OnnxModel) -> None:
-    """Raises InputError, in one true line, for a file that is no float32 classifier."""
+    """Raises InputError, in one true line, for a file that is no float32 classifier, or has nothing to quantise."""
     if file.is_quantised:
         raise InputError(f"{file.path}: is quantised already; name the float file that it was made from")
     if file.signature.dtype is not np.float32:
         name = np.dtype(file.signature.dtype).name
         raise InputError(f"{file.path}: takes {name} samples; export the network with a float32 input to quantise it")
+    _float_form(file, opset=None)
 
 
 def quantise_file(
@@ -88,7 +89,6 @@ def quantise_file(
 
     Raises InputError for a file of which nothing can be quantised, and when a check fails; nothing is written then.
     """
-    check_quantisable(file)
     folder = out or file.path.parent
     say("folding the float graph")
     form = _float_form(file, opset=WIDE_CODES_OPSET if options.bits == 16 else None)

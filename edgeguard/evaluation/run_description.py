@@ -253,7 +253,7 @@ def _abilities(file: ModelFile, refusal: str | None) -> tuple[Ability, ...]:
     reasons = dict.fromkeys(_COMMANDS)
     reasons["evaluate"] = twin
     reasons["audit"] = twin and f"by labels alone: {twin}"
-    reasons["export --int8"] = f"{file.path}: is quantised already" if file.is_quantised else None
+    reasons["export --int8"] = _reason(lambda: _check_quantisable(opened))
     reasons["export --streaming"] = stream
     return tuple(Ability(command, reason is None or command == "audit", reason) for command, reason in reasons.items())
 
@@ -280,6 +280,12 @@ def _build_twin(opened: OnnxModel) -> None:
     from edgeguard.export.twin import build_twin
 
     build_twin(opened)
+
+
+def _check_quantisable(opened: OnnxModel) -> None:
+    from edgeguard.export.file_exporter import check_quantisable
+
+    check_quantisable(opened)
 
 
 def _read_timeline(opened: OnnxModel) -> None:

@@ -1,5 +1,6 @@
 """One training, from what was named to a finished run."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +16,13 @@ from edgeguard.defenses import distributed
 from edgeguard.defenses.budget import seconds_of
 from edgeguard.defenses.budgeted import within_budget
 from edgeguard.defenses.config import TrainConfig, make_config
-from edgeguard.defenses.train import Job, default_folder, train
+from edgeguard.defenses.train import LOG, Job, default_folder, train
 from edgeguard.ecg.arrays import Data, Labels, Signals, check_labelled, records_of
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import split
 from edgeguard.errors import InputError
 from edgeguard.evaluation import metrics
+from edgeguard.evaluation.frames import frame
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.models.registry import check_window, least_window
 from edgeguard.models.run import METRICS, is_finished, is_run
@@ -86,6 +88,20 @@ class TrainingResult:
     def from_json(cls, value: Any) -> "TrainingResult":
         """Read that again; InputError where it is something else."""
         return from_json(cls, value, where=SCHEMA)
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the run's log, a row an epoch of its last stage, scores of the validation part.
+
+        Raises InputError where the run folder is gone, or pandas is not installed.
+        """
+        path = Path(self.run) / LOG
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; the table of a training is read from its run folder")
+        entries = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+        return frame(
+            {"epoch": entry["epoch"], "loss": entry["loss"], **entry["validation"], "seconds": entry["seconds"]}
+            for entry in entries
+        )
 
     def __repr__(self) -> str:
         epochs = " + ".join(map(str, self.epochs))

@@ -86,6 +86,8 @@ def test_two_and_five_classes_of_arrays(names: tuple[str, ...], folder: Path) ->
     arrays: dict[str, Any] = {"ecg": ecg, "labels": labels, "sampling_rate": 250}
     run = eg.train(**arrays, window=1921, defense="at", arch="edge-s", epochs=1, batch=16, device="cpu", classes=names)
     assert (run.classes, run.sampling_rate, run.window) == (names, 250, 1921)
+    table = run.to_frame()
+    assert table["epoch"].tolist() == [1] and table["accuracy"].tolist() == [run.validation.accuracy]
     made = eg.to_onnx(
         run.run, int8=True, streaming=True, ecg=ecg, labels=labels, calibration="minmax", calibration_windows=8
     )

@@ -26,8 +26,8 @@ from edgeguard.runtime.telling import Say
 
 LARGEST_RANKED_MACS = 100e6
 """Largest network, in multiply-accumulates a window, for which ranking takes minutes at most."""
-JUDGED_RECORDS = 1000
-"""Records on which float and int8 file are compared at most."""
+JUDGED_RECORDS = (64, 1000)
+"""Fewest and most records on which float and int8 file are compared; fewer than the most for large networks."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,9 @@ def _input_codes(int8: OnnxModel, records: Records) -> dict[str, Any] | None:
 
 def _accuracy(file: OnnxModel, int8: OnnxModel, records: Records, *, seed: int) -> dict[str, Any]:
     """Records that either file names right, and the paired difference of the int8 file to the float file."""
-    index = stratified(records.dataset.labels, records.judge, JUDGED_RECORDS, seed=seed)
+    fewest, most = JUDGED_RECORDS
+    count = min(max(round(most * LARGEST_RANKED_MACS / max(_macs(file), 1)), fewest), most)
+    index = stratified(records.dataset.labels, records.judge, count, seed=seed)
     ecg, _, labels = records.dataset.batch(index)
     right = [named(each.logits(ecg), labels) == labels for each in (file, int8)]
     found = paired_difference(right[1], right[0])

@@ -1,9 +1,6 @@
 """A recording at another sampling rate, without shift in time: for windows, which are cut from whole recordings."""
 
 import numpy as np
-from scipy.signal import resample_poly
-
-from edgeguard.ecg.front_end import design_resampling
 
 
 def resample(ecg: np.ndarray, rate: float, target: float) -> np.ndarray:
@@ -20,6 +17,11 @@ def resample(ecg: np.ndarray, rate: float, target: float) -> np.ndarray:
     """
     if rate == target:
         return ecg
+    # Most records need none of it, and scipy takes a quarter of a second to import.
+    from scipy.signal import resample_poly
+
+    from edgeguard.ecg.front_end import design_resampling
+
     design = design_resampling(rate, target)
     missing = ~np.isfinite(ecg)
     whole = (_bridged(ecg, missing) if missing.any() else ecg).astype(np.float64)

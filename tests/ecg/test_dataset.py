@@ -88,11 +88,8 @@ def test_another_content_or_window_is_another_entry(change: dict[str, object]):
     ("record", "message"),
     [
         (Record("r", np.array([]), label="N"), "here: record r: has no samples"),
-        (Record("r", np.array([1.0, np.nan]), label="N"), "here: record r: sample 1 is not a number"),
-        (Record("r", np.array([np.inf]), label="N"), "here: record r: sample 0 is not a number"),
-        (Record("r", np.array([1.0]), 250.0, "N"), "here: record r: sampling rate 250 Hz, 300 Hz needed"),
+        (Record("r", np.array([1.0]), 250.0, "N"), "here: record r: sampling rate 250 Hz, others have 300 Hz"),
         (Record("r", np.array([1.0])), "here: record r: has no label"),
-        (Record("r", np.array([1.0]), label="X"), "here: record r: label 'X' is none of N, A, O, ~"),
     ],
 )
 def test_bad_records_are_refused_and_nothing_is_stored(record: Record, message: str, own_cache: Path):

@@ -55,7 +55,9 @@ def test_other_labels_make_another_data_set(cinc_zip: Path, tmp_path: Path):
     assert not load_dataset(str(cinc_zip), labels=own).labels.any()
     assert load_dataset(str(cinc_zip)).labels.any()
     own.write_text("".join(f"A{i:05d},A\n" for i in range(1, 41)))
-    assert (load_dataset(str(cinc_zip), labels=own).labels == 1).all()
+    only = load_dataset(str(cinc_zip), labels=own)
+    assert only.classes == ("A",) and not only.labels.any()
+    assert (load_dataset(str(cinc_zip), labels=own, classes="NAO~").labels == 1).all()
 
 
 def test_labels_beside_count_too(cinc_files: dict[str, bytes], pack_zip: Callable, tmp_path: Path):
@@ -65,7 +67,8 @@ def test_labels_beside_count_too(cinc_files: dict[str, bytes], pack_zip: Callabl
     first = load_dataset(str(path))
     assert np.bincount(first.labels).tolist() == [10, 10, 10, 10]
     (tmp_path / "REFERENCE-v3.csv").write_bytes(reference.replace(b",A", b",O"))
-    assert np.bincount(load_dataset(str(path)).labels).tolist() == [10, 0, 20, 10]
+    after = load_dataset(str(path))
+    assert after.classes == ("N", "O", "~") and np.bincount(after.labels).tolist() == [10, 20, 10]
 
 
 def test_a_changed_file_in_a_folder_is_read_again(cinc_files: dict[str, bytes], pack_folder: Callable):

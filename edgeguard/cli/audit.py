@@ -29,6 +29,11 @@ from edgeguard.errors import InputError
     type=click.Path(path_type=Path),
     help="What is demanded, key by key; the defaults are in edgeguard/evaluation/audit/thresholds.toml.",
 )
+@click.option(
+    "--require",
+    metavar="export,robustness",
+    help="Verdicts that the exit code depends on [default: export where there is a float form, else robustness].",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Judge at most this many records, stratified.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
@@ -53,10 +58,16 @@ def command(
     Audits an ONNX file, or the int8 file of a run (default: the newest file under runs/), and writes report.html and
     certificate.json.
 
-    Exit code 0: it survives, or --quick shows no harm. 1: it is degraded, or there is too little to tell. 2: bad input.
+    There are two verdicts. Export: is the file as good as its float form? Robustness: does it keep to the thresholds?
+    Robustness is judged where the file says that it was trained by a defence, with --thresholds, and with --require;
+    else its figures are reported.
+
+    Exit code 0: the required verdicts hold, or --quick shows no harm. 1: one does not, or there is too little to tell.
+    2: bad input.
     """
     if quick and full:
         raise InputError("--quick --full: choose one of the two, or neither")
+    from edgeguard.evaluation.audit.verdict import PASSED
     from edgeguard.report.audit_table import audit_table
     from edgeguard.report.run_audit import audit_folder, audit_model
     from edgeguard.runtime.newest import newest_model
@@ -76,4 +87,4 @@ def command(
     paths = {name: str(out / audit.files[name]) for name in ("report", "certificate")}
     text = partial("\n".join, [audit_table(audit), "", *(f"{name:<12} {path}" for name, path in paths.items())])
     emit("audit", {**audit.to_json(), **paths}, text, as_json=as_json)
-    return int(audit.verdict not in ("survives", "screened"))
+    return int(audit.verdict not in PASSED)

@@ -154,6 +154,11 @@ def write_certificate(
                 digests={},
                 digest="",
                 signature=None,
+                export=audit.export,
+                robustness=audit.robustness,
+                required=audit.required,
+                compared=audit.compared,
+                judged=audit.judged,
             )
         )
     )

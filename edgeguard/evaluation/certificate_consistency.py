@@ -4,15 +4,26 @@ each other. No record is needed for that, only the rules."""
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from edgeguard.evaluation.audit.result import VERDICTS, Check, Rate, Score, Survival
-from edgeguard.evaluation.audit.verdict import decide, verdict_of
-from edgeguard.evaluation.certificate_form import Certificate, digest_of
+from edgeguard.evaluation.audit.result import VERDICTS, Check, Rate, Score, Survival, Verdict
+from edgeguard.evaluation.audit.verdict import (
+    EXPORT,
+    QUESTIONS,
+    ROBUSTNESS,
+    claims_robustness,
+    decide,
+    export_verdict,
+    first_verdict,
+    overall,
+    robustness_verdict,
+)
+from edgeguard.evaluation.certificate_form import FIRST, Certificate, digest_of
+from edgeguard.evaluation.inferiority import has_nothing_to_lose, verdict_of
 from edgeguard.evaluation.metrics import accuracy, macro_f1
+from edgeguard.evaluation.wilson import wilson_interval
 
 _WITH_THRESHOLDS = ("clean", "white-box", "survival", "black-box", "confidence")
 """Sections whose bars whoever audits may choose; the others have theirs from the code."""
@@ -95,14 +106,38 @@ def checks_claim(certificate: Certificate) -> Claim:
 
 
 def verdict_claim(certificate: Certificate) -> Claim:
-    """The verdict and its reasons are what `audit.verdict.verdict_of` makes of the checks."""
-    verdict, reasons = verdict_of(certificate.checks, size=certificate.size)
+    """Every verdict and its reasons are what the rules of `audit.verdict` make of the checks."""
+    if certificate.schema == FIRST:
+        verdict, reasons = first_verdict(certificate.checks, size=certificate.size)
+    else:
+        made = _verdicts(certificate)
+        for name, stated in ((EXPORT, certificate.export), (ROBUSTNESS, certificate.robustness)):
+            if stated != made[name]:
+                says = stated.verdict if stated and stated.verdict in VERDICTS else "no verdict"
+                message = f"the checks make {name} {made[name].verdict}, the certificate says {says}"
+                return Claim("verdict", False, message)
+        required = certificate.required or ()
+        if not required or not set(required) <= set(QUESTIONS):
+            return Claim("verdict", False, "does not say which verdicts are required")
+        decisive = overall(made[EXPORT], made[ROBUSTNESS], required)
+        verdict, reasons = decisive.verdict, decisive.reasons
     if verdict != certificate.verdict:
         known = certificate.verdict if certificate.verdict in VERDICTS else "no verdict"
         return Claim("verdict", False, f"the checks make it {verdict}, the certificate says {known}")
     if reasons != certificate.reasons:
         return Claim("verdict", False, f"{verdict}, but its reasons are not those of the checks")
     return Claim("verdict", True, f"{verdict}, as the checks make it")
+
+
+def _verdicts(certificate: Certificate) -> dict[str, Verdict]:
+    """The verdicts by the rules; a certificate with paired figures was compared, whatever it says."""
+    compared = bool(certificate.compared) or bool(certificate.figures.survival)
+    judged = bool(certificate.judged) or claims_robustness(certificate.file.defense)
+    size = certificate.size
+    return {
+        EXPORT: export_verdict(certificate.checks, size=size, compared=compared),
+        ROBUSTNESS: robustness_verdict(certificate.checks, size=size, judged=judged),
+    }
 
 
 def figures_claim(certificate: Certificate) -> Claim:
@@ -178,7 +213,7 @@ def _faults(certificate: Certificate) -> Iterator[str]:
         yield from _score_faults(score, by_class)
     yield from _worst_case_faults(figures.scores)
     for one in figures.survival:
-        yield from _survival_faults(one, data.n)
+        yield from _survival_faults(one, data.n, first=certificate.schema == FIRST)
     for group in (*figures.classes, *figures.snr):
         for rate in (group.clean, *group.attacked.values()):
             yield from _rate_faults(rate, f"group {group.name}")
@@ -206,10 +241,8 @@ def _rate_faults(rate: Rate, where: str) -> Iterator[str]:
     """A share of n must be a whole number of n-ths, and have Wilson's interval (1927)."""
     if rate.n == 0:
         return
-    z, n = NormalDist().inv_cdf(0.975), rate.n
-    middle = (rate.value + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(max(rate.value * (1 - rate.value) / n + z * z / (4 * n * n), 0.0))
-    stated, made = (rate.low, rate.high), (middle - half, middle + half)
+    n = rate.n
+    stated, made = (rate.low, rate.high), wilson_interval(rate.value, n)
     if (
         not np.allclose(stated, made, rtol=0, atol=_EXACT)
         or not abs(rate.value * n - np.rint(rate.value * n)) <= _EXACT * n
@@ -225,7 +258,7 @@ def _worst_case_faults(scores: tuple[Score, ...]) -> Iterator[str]:
             yield f"{score.form} at {score.eps_uv:g} uV: the worst case is better than {score.attack}"
 
 
-def _survival_faults(one: Survival, n: int) -> Iterator[str]:
+def _survival_faults(one: Survival, n: int, *, first: bool) -> Iterator[str]:
     where = f"survival at {one.eps_uv:g} uV"
     total = sum(one.table.values())
     if not total == one.n == n:
@@ -234,6 +267,8 @@ def _survival_faults(one: Survival, n: int) -> Iterator[str]:
     difference = (one.table.get("only_exported", 0) - one.table.get("only_reference", 0)) / max(n, 1)
     if not math.isclose(one.difference, difference, abs_tol=_EXACT):
         yield f"{where}: difference {one.difference:g}, its table makes it {difference:g}"
-    verdict = "survives" if one.low > -one.margin else "degraded" if one.high < -one.margin else "inconclusive"
+    right = one.table.get("both_right", 0) + one.table.get("only_reference", 0)
+    nothing = not first and has_nothing_to_lose(right, n, one.margin)
+    verdict = verdict_of(one.low, one.high, one.margin, nothing_to_lose=nothing)
     if one.verdict != verdict:
         yield f"{where}: [{one.low:g}, {one.high:g}] with a margin of {one.margin:g} makes it {verdict}"

@@ -22,11 +22,14 @@ from edgeguard.evaluation.audit.result import (
     Group,
     Score,
     Survival,
+    Verdict,
 )
 from edgeguard.evaluation.masking_check import Check as MaskingCheck
 from edgeguard.runtime.typed_json import IF_GIVEN, from_json
 
-SCHEMA = "edgeguard.certificate/1"
+SCHEMA = "edgeguard.certificate/2"
+FIRST = "edgeguard.certificate/1"
+"""With one verdict over all checks; still verified."""
 LARGEST_BYTES = 64 * 2**20
 _MOST_DIGITS = 15
 _KIND, _, _VERSION = SCHEMA.partition("/")
@@ -140,7 +143,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The fields in the order of the file; docs/certificate.md tells them one by one."""
+    """The fields; docs/certificate.md tells them one by one. The last five are of version 2."""
 
     schema: str
     verdict: str
@@ -165,6 +168,11 @@ class Certificate:
     digests: dict[str, str]
     digest: str
     signature: Signature | None
+    export: Verdict | None = field(default=None, metadata=IF_GIVEN)
+    robustness: Verdict | None = field(default=None, metadata=IF_GIVEN)
+    required: tuple[str, ...] | None = field(default=None, metadata=IF_GIVEN)
+    compared: bool | None = field(default=None, metadata=IF_GIVEN)
+    judged: bool | None = field(default=None, metadata=IF_GIVEN)
 
 
 def canonical(value: Any) -> bytes:
@@ -218,7 +226,7 @@ def read_content(path: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{path}: no valid JSON ({reason}); take the certificate as it was written") from error
     schema = content.get("schema") if isinstance(content, dict) else None
-    if schema == SCHEMA:
+    if schema in (SCHEMA, FIRST):
         return dict(content)
     kind, _, version = str(schema).partition("/")
     if kind == _KIND and version.isdecimal() and len(version) < _MOST_DIGITS and int(version) > int(_VERSION):

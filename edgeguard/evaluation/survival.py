@@ -13,11 +13,10 @@ import numpy as np
 
 from edgeguard.errors import InputError
 from edgeguard.evaluation.evaluate import Evaluation
+from edgeguard.evaluation.inferiority import has_nothing_to_lose, verdict_of
 from edgeguard.evaluation.intervals import rate
 from edgeguard.evaluation.paired import paired_difference
 from edgeguard.evaluation.sample_size import needed_records
-
-VERDICTS = ("survives", "degraded", "inconclusive")
 
 
 class Trial(NamedTuple):
@@ -110,12 +109,13 @@ def survival(reference: Outcome, exported: Outcome, *, margin: float = 0.02) -> 
     found = paired_difference(ours, theirs)
     discordant = (found["only_first"] + found["only_second"]) / n if n else 0.0
     needed = needed_records(discordant, margin)
-    verdict = verdict_of(found["low"], found["high"], margin)
+    nothing = has_nothing_to_lose(int(theirs.sum()), n, margin)
+    verdict = verdict_of(found["low"], found["high"], margin, nothing_to_lose=nothing)
     sources = dict.fromkeys(trial.crafted_on for trial in exported.right if trial.crafted_on is not None)
     clean = next((trial for trial in exported.right if trial.crafted_on is None), None)
     return Survival(
         verdict=verdict,
-        message=_message(verdict, found, margin, needed),
+        message=_message(verdict, found, margin, needed, nothing),
         margin=margin,
         n=n,
         accuracy={one.name: rate(int(one.worst_case().sum()), n) for one in (reference, exported)},
@@ -131,7 +131,7 @@ def survival(reference: Outcome, exported: Outcome, *, margin: float = 0.02) -> 
             source: {one.name: rate(int(one.worst_case(source).sum()), n) for one in (reference, exported)}
             for source in sources
         },
-        needed=needed,
+        needed=None if nothing else needed,
     )
 
 
@@ -164,16 +164,11 @@ def check_symmetric(reference: Outcome, exported: Outcome) -> None:
         raise InputError(f"{exported.name} and {reference.name}: judged on different records; judge both on the same")
 
 
-def verdict_of(low: float, high: float, margin: float) -> str:
-    """One of VERDICTS, from the interval of exported less reference."""
-    if low > -margin:
-        return "survives"
-    return "degraded" if high < -margin else "inconclusive"
-
-
-def _message(verdict: str, found: dict[str, Any], margin: float, needed: int | None) -> str:
+def _message(verdict: str, found: dict[str, Any], margin: float, needed: int | None, nothing: bool) -> str:
     points = "{:+.1f} [{:+.1f}, {:+.1f}] points".format(*(100 * found[key] for key in ("difference", "low", "high")))
     against = f"worst case {points}, n = {found['n']}, margin {100 * margin:g} points"
+    if nothing and verdict == "inconclusive":
+        return f"inconclusive: nothing to lose, as the reference is wrong already; {against}"
     if verdict != "inconclusive" or needed is None:
         return f"{verdict}: {against}"
     if needed <= found["n"]:

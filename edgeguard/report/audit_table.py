@@ -22,10 +22,24 @@ def audit_table(audit: Audit) -> str:
 
 
 def _verdict(audit: Audit) -> list[str]:
+    """A line a verdict first, then why."""
     against = f" against {audit.model.compared_with}" if audit.model.compared_with else ""
-    lines = [f"{audit.verdict.upper():<12} {audit.model.path}{against}"]
-    lines += [f"{'':<12} {reason}" for reason in audit.reasons]
-    return [*lines, f"{'':<12} {audit.data.n} records of {audit.data.source} ({audit.data.part}), {audit.size} size"]
+    lines = [
+        f"{'export':<12}{audit.export.verdict.upper():<14}{audit.model.path}{against}",
+        f"{'robustness':<12}{audit.robustness.verdict.upper():<14}{_demand(audit)}",
+    ]
+    for name, verdict in (("export", audit.export), ("robustness", audit.robustness)):
+        lines += [f"{name:<12}{reason}" for reason in verdict.reasons]
+    lines += [f"{'warning':<12}{warning}" for warning in audit.warnings]
+    return [*lines, f"{'records':<12}{audit.data.n} of {audit.data.source} ({audit.data.part}), {audit.size} size"]
+
+
+def _demand(audit: Audit) -> str:
+    """Why robustness was judged, or was not."""
+    required = f"the exit code depends on: {', '.join(audit.required)}"
+    if audit.judged:
+        return f"against the thresholds; {required}"
+    return f"the file claims none, so nothing is demanded; {required}"
 
 
 def _scores(audit: Audit) -> list[str]:

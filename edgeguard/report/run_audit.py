@@ -26,6 +26,7 @@ def audit_model(
     size: str = "default",
     reference: str | Path | None = None,
     thresholds: str | Path | None = None,
+    require: str | Sequence[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -52,6 +53,8 @@ def audit_model(
         size: `quick` (a screening of about 100 records), `default` or `full` (hours).
         reference: run or float file to hold an int8 file against; None: what lies beside it.
         thresholds: TOML file that overrides single keys of `edgeguard/evaluation/audit/thresholds.toml`.
+        require: `export`, `robustness` or both: the verdicts that `verdict` is about; None: export where there is a
+            float form, else robustness.
         limit: judge at most so many records, stratified.
         seed: of the choice of records, of random starts and of what is synthetic.
         out: folder of all files; None: `runs/audit/NAME`.
@@ -81,6 +84,7 @@ def audit_model(
         size=size,
         reference=None if reference is None else located(reference),
         thresholds=None if thresholds is None else Path(thresholds),
+        require=require,
         limit=limit,
         seed=seed,
         out=folder,

@@ -52,7 +52,7 @@ def test_a_run_is_exported_audited_and_certified(quick: tuple[Result, Path], tra
     result, out = quick
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert report["schema"] == "edgeguard.audit/1" and report["verdict"] == "screened"
+    assert report["schema"] == "edgeguard.audit/2" and report["verdict"] == "survives"
     assert {"name", "holds", "figure", "bar", "reason", "section"} <= set(report["checks"][0])
     assert report["report"] == str(out / "report.html") and report["certificate"] == str(out / "certificate.json")
     for name in report["files"].values():
@@ -74,42 +74,55 @@ def test_people_get_the_verdict_first(
     """Everything was found before: only what follows is computed."""
     result = edgeguard("audit", trained, "--quick", "--thresholds", thresholds, "--out", quick[1])
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("SCREENED") and "worst case" in result.stdout
+    export, robustness = result.stdout.splitlines()[:2]
+    assert export.startswith("export      SURVIVES") and robustness.startswith("robustness  SCREENED")
+    assert "worst case" in result.stdout
     assert f"certificate  {quick[1] / 'certificate.json'}" in result.stdout
     assert "white-box 10 uV: as found before" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("text", "size", "verdict", "code"),
+    ("text", "options", "export", "robustness", "code"),
     [
-        (EASY, (), "survives", 0),
-        (EASY + "clean_accuracy = 0.999999", (), "inconclusive", 1),
-        (EASY + "clean_accuracy = 0.999999", ("--quick",), "screened", 0),
-        (EASY.replace("60", "2"), ("--quick",), "inconclusive", 1),
-        (EASY.replace("loss_points = 100", "loss_points = 0"), ("--quick",), "degraded", 1),
+        (EASY, (), "survives", "survives", 0),
+        (EASY + "clean_accuracy = 0.999999", (), "survives", "inconclusive", 0),
+        (EASY + "clean_accuracy = 0.999999", ("--require", "robustness"), "survives", "inconclusive", 1),
+        (EASY + "clean_accuracy = 0.999999", ("--quick", "--require", "robustness"), "survives", "screened", 0),
+        (EASY.replace("60", "2"), ("--quick",), "screened", "screened", 0),
+        (EASY.replace("60", "2"), (), "inconclusive", "survives", 1),
+        (EASY.replace("loss_points = 100", "loss_points = 0"), ("--quick",), "survives", "degraded", 0),
+        (
+            EASY.replace("loss_points = 100", "loss_points = 0"),
+            ("--require", "export,robustness"),
+            "survives",
+            "degraded",
+            1,
+        ),
     ],
 )
-def test_the_exit_code_is_that_of_the_verdict(
+def test_the_exit_code_is_that_of_the_required_verdicts(
     quick: tuple[Result, Path],
     edgeguard: Call,
     trained: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     text: str,
-    size: tuple[str, ...],
-    verdict: str,
+    options: tuple[str, ...],
+    export: str,
+    robustness: str,
     code: int,
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(quick[1], out)
     lost = Check("robustness_loss", "white-box", False, 0.5, 0.15, "half of it is lost", None, "most")
-    if verdict == "degraded":
+    if robustness == "degraded":
         monkeypatch.setattr("edgeguard.evaluation.audit.scores._robustness_check", lambda *_: lost)
     own = tmp_path / "own.toml"
     own.write_text(f"eps_uv = [10]\n{text}")
-    result = edgeguard("audit", trained, "--thresholds", own, "--out", out, *size)
+    result = edgeguard("audit", trained, "--thresholds", own, "--out", out, *options)
     assert result.exit_code == code, result.output
-    assert result.stdout.startswith(verdict.upper())
+    verdicts = [line.split()[1] for line in result.stdout.splitlines()[:2]]
+    assert verdicts == [export.upper(), robustness.upper()]
 
 
 def test_a_signed_certificate(

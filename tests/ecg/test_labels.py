@@ -21,9 +21,9 @@ def test_lines_become_labels_whatever_the_line_ends_and_blanks():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"A1,N\nA2,X\n", "r.csv: line 2: label 'X'"),
-        (b"A1,N\nA2,n\n", "r.csv: line 2: label 'n'"),
-        (b"A1;N\n", "r.csv: line 1 is not of the form A00001,N"),
+        (b"A1,N\nA2,\n", "r.csv: line 2 is not of the form A00001,N"),
+        (b"A1 N\n", "r.csv: line 1 is not of the form A00001,N"),
+        (b"record,age\nA1,70\n", "r.csv: columns record, age, none called label"),
         (b"A1,N\nA2,O\nA1,O\n", "r.csv: line 3: record A1 is named twice"),
         (b"\xff\xfe\x00", "r.csv: not a text file"),
     ],

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from audits import rejudged
 from certified import (
     Certified,
     changed,
@@ -27,7 +28,6 @@ from hypothesis import strategies as st
 from edgeguard.attacks.witnesses import load_witnesses, save_witnesses
 from edgeguard.errors import InputError
 from edgeguard.evaluation.audit.result import Audit, Check
-from edgeguard.evaluation.audit.verdict import verdict_of
 from edgeguard.evaluation.certificate import STATEMENTS, TOLERANCE, verify_certificate, write_certificate
 from edgeguard.evaluation.certificate_consistency import leaves
 from edgeguard.evaluation.certificate_form import SCHEMA, canonical, digest_of, read_content
@@ -71,7 +71,7 @@ def test_the_round_trip(pristine: Certified) -> None:
 
 def test_what_stands_in_it(pristine: Certified) -> None:
     content, audit = pristine.content, pristine.audit
-    assert content["schema"] == SCHEMA == "edgeguard.certificate/1" and content["statements"] == STATEMENTS
+    assert content["schema"] == SCHEMA == "edgeguard.certificate/2" and content["statements"] == STATEMENTS
     assert "no proof of robustness" in " ".join(STATEMENTS.values())
     assert "not a medical device" in " ".join(STATEMENTS.values())
     assert content["file"]["name"] == "m.onnx" and content["file"]["sha256"] == audit.model.sha256
@@ -82,7 +82,7 @@ def test_what_stands_in_it(pristine: Certified) -> None:
     assert content["thresholds_sha256"] == digest_of(audit.thresholds)
     assert set(content["digests"]) == set(content) - {"digests", "digest", "signature"}
     text = pristine.path.read_text(encoding="utf-8")
-    assert text.startswith('{\n  "schema": "edgeguard.certificate/1",\n  "verdict": "survives",\n')
+    assert text.startswith('{\n  "schema": "edgeguard.certificate/2",\n  "verdict": "survives",\n')
     assert str(pristine.path.parent) not in text.replace(audit.model.path, "")
 
 
@@ -116,8 +116,7 @@ def test_what_cannot_be_told_is_null(own: Certified) -> None:
 
 def judged(audit: Audit, *checks: Check, size: str = "default") -> Audit:
     """The audit with these checks, and what follows from them."""
-    verdict, reasons = verdict_of(checks, size=size)
-    return replace(audit, checks=checks, size=size, verdict=verdict, reasons=reasons)
+    return rejudged(replace(audit, checks=checks, size=size))
 
 
 def test_an_audit_without_the_optional_parts(own: Certified) -> None:
@@ -177,23 +176,23 @@ def test_what_is_not_certified(own: Certified, tmp_path: Path, spoil: str) -> No
     [
         ("", "no valid JSON"),
         ("not json", "no valid JSON"),
-        ('{"schema": "edgeguard.certificate/1", "verdict"', "no valid JSON"),
+        ('{"schema": "edgeguard.certificate/2", "verdict"', "no valid JSON"),
         ("[1, 2]", "no certificate of EdgeGuard"),
         ("null", "no certificate of EdgeGuard"),
         ("{}", "no certificate of EdgeGuard"),
         ('{"schema": 3}', "no certificate of EdgeGuard"),
         ('{"schema": "edgeguard.audit/1"}', "no certificate of EdgeGuard"),
         ('{"schema": "edgeguard.certificate/x"}', "no certificate of EdgeGuard"),
-        ('{"schema": "edgeguard.certificate/2"}', "newer than this EdgeGuard"),
+        ('{"schema": "edgeguard.certificate/3"}', "newer than this EdgeGuard"),
         ('{"schema": "edgeguard.certificate/' + "9" * 5000 + '"}', "no certificate of EdgeGuard"),
-        ('{"schema": "edgeguard.certificate/1"}', "the field verdict needed"),
-        ('{"schema": "edgeguard.certificate/1", "schema": "edgeguard.certificate/1"}', "names a key twice"),
-        ('{"schema": "edgeguard.certificate/1", "x": NaN}', "NaN is no finite number"),
-        ('{"schema": "edgeguard.certificate/1", "x": -Infinity}', "no finite number"),
-        ('{"schema": "edgeguard.certificate/1", "x": 1e999}', "no finite number"),
-        ('{"schema": "edgeguard.certificate/1", "x": ' + "9" * 5000 + "}", "no number that a certificate has"),
-        ('{"schema": "edgeguard.certificate/1", "x": "\\u001b[2J"}', "do not print"),
-        ('{"schema": "edgeguard.certificate/1", "x\\ud800": 1}', "do not print"),
+        ('{"schema": "edgeguard.certificate/2"}', "the field verdict needed"),
+        ('{"schema": "edgeguard.certificate/2", "schema": "edgeguard.certificate/1"}', "names a key twice"),
+        ('{"schema": "edgeguard.certificate/2", "x": NaN}', "NaN is no finite number"),
+        ('{"schema": "edgeguard.certificate/2", "x": -Infinity}', "no finite number"),
+        ('{"schema": "edgeguard.certificate/2", "x": 1e999}', "no finite number"),
+        ('{"schema": "edgeguard.certificate/2", "x": ' + "9" * 5000 + "}", "no number that a certificate has"),
+        ('{"schema": "edgeguard.certificate/2", "x": "\\u001b[2J"}', "do not print"),
+        ('{"schema": "edgeguard.certificate/2", "x\\ud800": 1}', "do not print"),
         ("[" * 100_000, "no valid JSON"),
     ],
 )
@@ -250,3 +249,12 @@ assert verify_certificate(Path(sys.argv[1]), Path(sys.argv[2])).holds
 def test_it_needs_numpy_and_onnx_runtime_alone(signed: tuple[Certified, Path]) -> None:
     certified, _ = signed
     assert run_alone(VERIFY, certified.path, certified.file) == ""
+
+
+def test_a_certificate_of_the_first_version_is_still_verified() -> None:
+    """It was written by EdgeGuard 0.1 before there were two verdicts, with the files that it names."""
+    folder = Path(__file__).parent / "certificate-1"
+    found = verify_certificate(folder / "certificate.json", folder / "m.onnx")
+    assert failing(found) == {} and found.verdict == "survives"
+    content = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
+    assert content["schema"] == "edgeguard.certificate/1" and "export" not in content

@@ -67,6 +67,7 @@ def test_files_craft_in_their_own_situation(make_run: MakeRun, write_file: Write
 @pytest.mark.parametrize("which", ["subject", "crafting"])
 def test_data_of_another_window_or_other_classes_are_refused(make_run: MakeRun, dataset: Dataset, which: str):
     fits = open_contender(make_run().path, None, ATTACKS)
+    dataset = replace(dataset, classes=fits.subject.classes)
     check_fit([fits, fits], dataset)
     for change in ({"window": 60}, {"classes": ("N", "A")}, {"sampling_rate": 250.0}):
         spec = replace(fits.subject.spec, **change)

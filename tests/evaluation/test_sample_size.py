@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import multinomial
 
 from edgeguard.errors import InputError
+from edgeguard.evaluation.inferiority import verdict_of
 from edgeguard.evaluation.paired import score, tango
 from edgeguard.evaluation.sample_size import (
     DISCORDANT,
@@ -18,7 +19,6 @@ from edgeguard.evaluation.sample_size import (
     reached_power,
     reaches,
 )
-from edgeguard.evaluation.survival import verdict_of
 
 Z = 1.959963984540054
 N = 25

@@ -28,8 +28,9 @@ from edgeguard.evaluation.audit.result import (
     Span,
     Stream,
     Survival,
+    Verdict,
 )
-from edgeguard.evaluation.audit.verdict import decide, verdict_of
+from edgeguard.evaluation.audit.verdict import decide, export_verdict, overall, robustness_verdict
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
 from edgeguard.evaluation.masking_check import Check as MaskingCheck
 from edgeguard.evaluation.paired import paired_difference
@@ -66,10 +67,16 @@ def example_audit(**changes: Any) -> Audit:
             given too.
     """
     audit = _complete()
-    if {"checks", "size"} & set(changes) and "verdict" not in changes:
-        verdict, reasons = verdict_of(changes.get("checks", audit.checks), size=changes.get("size", audit.size))
-        changes = {"verdict": verdict, "reasons": reasons, **changes}
-    return replace(audit, **changes)
+    audit = replace(audit, **changes)
+    return audit if "verdict" in changes else rejudged(audit)
+
+
+def rejudged(audit: Audit) -> Audit:
+    """The audit with the verdicts that its checks make."""
+    export = export_verdict(audit.checks, size=audit.size, compared=audit.compared)
+    robustness = robustness_verdict(audit.checks, size=audit.size, judged=audit.judged)
+    decisive = overall(export, robustness, audit.required)
+    return replace(audit, export=export, robustness=robustness, verdict=decisive.verdict, reasons=decisive.reasons)
 
 
 def _complete() -> Audit:
@@ -77,10 +84,15 @@ def _complete() -> Audit:
     survival = tuple(_survival(eps) for eps in EPS_UV)
     stream, confidence, black_box = _stream(), _confidence(), _black_box()
     checks = _checks(scores, survival, stream, confidence)
-    verdict, reasons = verdict_of(checks, size="default")
+    empty = Verdict("survives", ())
     return Audit(
-        verdict=verdict,
-        reasons=reasons,
+        verdict="survives",
+        reasons=(),
+        export=empty,
+        robustness=empty,
+        required=("export", "robustness"),
+        compared=True,
+        judged=True,
         size="default",
         profile="strict",
         model=ModelFacts(

@@ -44,8 +44,10 @@ def test_a_file_that_changed_meanwhile_is_refused(file: Path, tmp_path: Path) ->
 def test_the_table_begins_with_verdict_and_reasons() -> None:
     audit = example_audit()
     lines = audit_table(audit).splitlines()
-    assert lines[0].startswith("SURVIVES") and "against fp32" in lines[0]
-    assert [line.strip() for line in lines[1 : 1 + len(audit.reasons)]] == list(audit.reasons)
+    assert lines[0].split()[:2] == ["export", "SURVIVES"] and "against fp32" in lines[0]
+    assert lines[1].split()[:2] == ["robustness", "SURVIVES"]
+    reasons = [*audit.export.reasons, *audit.robustness.reasons]
+    assert [line.split(None, 1)[1] for line in lines[2 : 2 + len(reasons)]] == reasons
     assert any(line.startswith("10 uV") and "int8" in line for line in lines)
     assert any(line.startswith("A ") for line in lines) and any("black box" in line for line in lines)
 
@@ -58,7 +60,7 @@ def test_the_table_counts_the_checks_and_states_what_decides_nothing() -> None:
         Check("d", "clean", None, 0, None, "it is stated"),
     )
     text = audit_table(example_audit(checks=checks))
-    assert text.startswith("DEGRADED") and "1 hold, 1 fail, 1 open, 1 stated" in text
+    assert "robustness  DEGRADED" in text and "1 hold, 1 fail, 1 open, 1 stated" in text
     assert text.count("it fails") == 1 and "it is stated" in text and "it holds" not in text
 
 
@@ -66,4 +68,4 @@ def test_an_audit_that_ended_early_has_a_table() -> None:
     bare = example_audit(
         scores=(), survival=(), classes=(), snr=(), black_box=None, stream=None, bill=None, confidence=None, pictures=()
     )
-    assert audit_table(bare).startswith("SURVIVES")
+    assert audit_table(bare).startswith("export      SURVIVES")

@@ -9,9 +9,10 @@ from edgeguard.evaluation.frames import frame
 from edgeguard.evaluation.masking_check import Check as MaskingCheck
 from edgeguard.runtime.typed_json import IF_GIVEN, LEFT_OUT, to_json
 
-SCHEMA = "edgeguard.audit/1"
-VERDICTS = ("survives", "screened", "degraded", "inconclusive")
-"""`screened` is the best that the quick size can say: no sign of harm, and too few records for more."""
+SCHEMA = "edgeguard.audit/2"
+VERDICTS = ("survives", "screened", "degraded", "inconclusive", "not judged", "reported")
+"""`screened`: no sign of harm, on too few records for more. `not judged`: there is no float form. `reported`: figures
+of a file that never claimed to be robust, which decide nothing."""
 SIZES = ("quick", "default", "full")
 
 
@@ -52,6 +53,14 @@ class Check:
     sense: str | None = None
     low: float | None = None
     high: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An answer to one question, and the lines that led to it, the gravest first."""
+
+    verdict: str
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -339,8 +348,14 @@ class Audit:
     """The whole of it.
 
     Attributes:
-        verdict: one of VERDICTS.
+        verdict: one of VERDICTS: the graver of the required verdicts, which decides the exit code.
         reasons: lines that led to it, the gravest first.
+        export: whether the file is as good as its float form, see `audit.verdict`.
+        robustness: whether it keeps to the thresholds.
+        required: which of the two `verdict` is about.
+        compared: whether the file was held against a float form.
+        judged: whether robustness is claimed or demanded.
+        warnings: what is implausible about the file or the records, a line each.
         thresholds: as read from the TOML file, defaults filled in.
         profile: of the white-box portfolio.
         profile_version: what the profiles of all budgets were fixed to; None in audits older than versions.
@@ -353,6 +368,11 @@ class Audit:
 
     verdict: str
     reasons: tuple[str, ...]
+    export: Verdict
+    robustness: Verdict
+    required: tuple[str, ...]
+    compared: bool
+    judged: bool
     size: str
     profile: str
     model: ModelFacts
@@ -373,6 +393,7 @@ class Audit:
     files: dict[str, str] = field(default_factory=dict)
     pictures: tuple[Picture, ...] = field(default=(), metadata=LEFT_OUT)
     profile_version: str | None = field(default=None, metadata=IF_GIVEN)
+    warnings: tuple[str, ...] = ()
     schema: str = SCHEMA
 
     def to_json(self) -> dict[str, Any]:

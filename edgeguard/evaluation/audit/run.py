@@ -1,6 +1,6 @@
 """The whole audit of one file: from a name to a verdict."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,7 +17,14 @@ from edgeguard.evaluation.audit.result import Audit, Check, ModelFacts
 from edgeguard.evaluation.audit.sections import Sections
 from edgeguard.evaluation.audit.sizes import SIZES
 from edgeguard.evaluation.audit.thresholds import load_thresholds
-from edgeguard.evaluation.audit.verdict import verdict_of
+from edgeguard.evaluation.audit.verdict import (
+    asks_robustness,
+    claims_robustness,
+    export_verdict,
+    overall,
+    required_verdicts,
+    robustness_verdict,
+)
 from edgeguard.evaluation.audit.white_box import profiles_at
 from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.subject import Subject
@@ -47,6 +54,7 @@ def run_audit(
     size: str = "default",
     reference: Path | None = None,
     thresholds: Path | None = None,
+    require: str | Sequence[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
     out: Path,
@@ -68,7 +76,9 @@ def run_audit(
         lead: name or number of the signal to take of records that have several.
         size: `quick`, `default` or `full`.
         reference: run or float file to hold an int8 file against; None: what lies beside it.
-        thresholds: TOML file that overrides single keys of `thresholds.toml`.
+        thresholds: TOML file that overrides single keys of `thresholds.toml`; robustness is then judged.
+        require: `export`, `robustness` or both: verdicts that must hold; None: export where there is a float form,
+            else robustness.
         limit: records to judge, in place of the size's number.
         seed: of the choice of records, of random starts and of what is synthetic.
         out: folder for findings, adversarial records, golden vectors and the streaming file.
@@ -83,6 +93,7 @@ def run_audit(
     """
     if size not in SIZES:
         raise InputError(f"size {size}: unknown; choose from {', '.join(SIZES)}")
+    required_verdicts(require, compared=True)  # refuses another name before long work
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: at least 1 needed")
     wanted, demands = SIZES[size], load_thresholds(thresholds, size=size)
@@ -133,18 +144,29 @@ def run_audit(
     job = Job(forms, records, demands, wanted, Sections(out / SECTIONS, common, say), seed, out)
     found, checks = all_found(job) if finite.holds else nothing_found(job)
     checks = in_order([finite, *checks, *data_checks(records.facts(), demands)])
-    verdict, reasons = verdict_of(checks, size=size)
+    compared = forms.reference is not None
+    named = required_verdicts(require, compared=compared)
+    judged = thresholds is not None or claims_robustness(forms.file.metadata.defense) or asks_robustness(require)
+    export = export_verdict(checks, size=size, compared=compared)
+    robustness = robustness_verdict(checks, size=size, judged=judged)
+    decisive = overall(export, robustness, named)
     profiles = profiles_at(demands.eps_uv, wanted.profile)
     command = repeating_command(
         model,
         **{"quick": size == "quick", "full": size == "full", "reference": reference, "lead": lead},
         **_shown(data, labels, label_map),
         **{"thresholds": thresholds, "limit": limit, "seed": seed, "out": out},
+        require=require if require is None or isinstance(require, str) else ",".join(require),
         **{"threads": threads, **facts, "classes": ",".join(facts.get("classes") or ()) or None},
     )
     return Audit(
-        verdict=verdict,
-        reasons=reasons,
+        verdict=decisive.verdict,
+        reasons=decisive.reasons,
+        export=export,
+        robustness=robustness,
+        required=named,
+        compared=compared,
+        judged=judged,
         size=size,
         profile=wanted.profile,
         profile_version=" and ".join(dict.fromkeys(PROFILE_VERSIONS[name] for name in profiles.values())),

@@ -11,6 +11,7 @@ from edgeguard.evaluation.audit.thresholds import Thresholds
 from edgeguard.evaluation.audit.verdict import decide
 from edgeguard.evaluation.audit.white_box import Judgements
 from edgeguard.evaluation.evaluate import Evaluation
+from edgeguard.evaluation.inferiority import has_nothing_to_lose
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
 from edgeguard.evaluation.metrics import confusion_matrix
 from edgeguard.evaluation.paired import paired_difference
@@ -125,20 +126,37 @@ def survival_checks(forms: Forms, found: tuple[Survival, ...], demands: Threshol
             reason = "a float file: nothing was rounded, and nothing lost by it; its own robustness is what counts"
             return (Check("survival", "survival", True, None, None, reason),)
         return (Check("survival", "survival", None, None, -demands.margin, f"survival of export: {forms.lacking}"),)
+    nothing = [one.verdict == "inconclusive" and nothing_left(one) for one in found]
     return tuple(
-        Check(
-            f"survival_{one.eps_uv:g}",
-            "survival",
-            decide(one.difference, -one.margin, sense="least", low=one.low, high=one.high),
-            one.difference,
-            -one.margin,
-            f"{forms.form} less {forms.reference} at {one.eps_uv:g} uV, {one.message}",
-            one.needed if one.verdict == "inconclusive" and (one.needed or 0) > one.n else None,
-            "least",
-            one.low,
-            one.high,
-        )
-        for one in found
+        # Where some budgets tell, one at which the float form is wrong already is stated, and decides nothing.
+        _stated(one, forms) if empty and not all(nothing) else _survival_check(one, forms, empty)
+        for one, empty in zip(found, nothing, strict=True)
+    )
+
+
+def nothing_left(one: Survival) -> bool:
+    """Whether the float form is so often wrong at this budget that an export could not lose the margin."""
+    right = one.table["both_right"] + one.table["only_reference"]
+    return has_nothing_to_lose(right, one.n, one.margin)
+
+
+def _stated(one: Survival, forms: Forms) -> Check:
+    reason = f"{forms.form} less {forms.reference} at {one.eps_uv:g} uV, {one.message}"
+    return Check(f"survival_{one.eps_uv:g}", "survival", None, one.difference, None, reason)
+
+
+def _survival_check(one: Survival, forms: Forms, empty: bool) -> Check:
+    return Check(
+        f"survival_{one.eps_uv:g}",
+        "survival",
+        None if empty else decide(one.difference, -one.margin, sense="least", low=one.low, high=one.high),
+        None if empty else one.difference,
+        -one.margin,
+        f"{forms.form} less {forms.reference} at {one.eps_uv:g} uV, {one.message}",
+        one.needed if one.verdict == "inconclusive" and (one.needed or 0) > one.n else None,
+        "least",
+        one.low,
+        one.high,
     )
 
 

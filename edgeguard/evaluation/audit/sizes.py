@@ -30,7 +30,7 @@ class Size:
 
 
 SIZES: dict[str, Size] = {
-    "quick": Size(96, "strict", 16, 300, 32, 200, 1_200, 384, 2),
+    "quick": Size(192, "strict", 16, 300, 32, 200, 1_200, 384, 2),
     "default": Size(512, "strict", 64, 1_000, 64, 1_000, 7_200, 768, 4),
     "full": Size(None, "full", 128, 2_000, 64, 10_000, 86_400, 768, 4),
 }

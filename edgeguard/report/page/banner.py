@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from markupsafe import Markup
 
-from edgeguard.evaluation.audit.result import Audit, Group, Rate, Score
+from edgeguard.evaluation.audit.result import Audit, Group, Rate, Score, Verdict
 from edgeguard.report.page import chart, svg, words
 from edgeguard.report.page.scales import Scale
 
@@ -15,6 +15,8 @@ MEANINGS = {
     "screened": "A quick look found no sign of harm, on too few records for more than that.",
     "degraded": "At least one condition that was set does not hold.",
     "inconclusive": "No condition fails, and at least one cannot be decided on these records.",
+    "not judged": "There was no float form to hold the file against.",
+    "reported": "The file claims no robustness and none was demanded: its figures are reported.",
 }
 SHOWN_REASONS = 5
 _BAR = 220
@@ -37,29 +39,52 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """One of the two verdicts: its question, what it means, and why; `key` is the verdict as one word."""
+
+    question: str
+    verdict: str
+    key: str
+    meaning: str
+    required: bool
+    reasons: tuple[str, ...]
+    more_reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Banner:
     """The head of the page; `facts` are (name, text) of what was judged."""
 
     verdict: str
-    meaning: str
+    answers: tuple[Answer, ...]
     file: str
-    reasons: tuple[str, ...]
-    more_reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     tiles: tuple[Tile, ...]
 
 
 def banner(audit: Audit) -> Banner:
     """The head of an audit's page."""
-    reasons = tuple(words.sentence(reason) for reason in audit.reasons)
     return Banner(
-        audit.verdict,
-        MEANINGS[audit.verdict],
+        audit.verdict.replace(" ", "-"),
+        (_answer(audit, "export", audit.export), _answer(audit, "robustness", audit.robustness)),
         file_name(audit.model.path),
-        reasons[:SHOWN_REASONS],
-        reasons[SHOWN_REASONS:],
+        tuple(words.sentence(warning) for warning in audit.warnings),
         _facts(audit),
         tuple(tile for tile in _tiles(audit) if tile is not None),
+    )
+
+
+def _answer(audit: Audit, question: str, verdict: Verdict) -> Answer:
+    reasons = tuple(words.sentence(reason) for reason in verdict.reasons)
+    return Answer(
+        question.capitalize(),
+        verdict.verdict,
+        verdict.verdict.replace(" ", "-"),
+        MEANINGS[verdict.verdict],
+        question in audit.required,
+        reasons[:SHOWN_REASONS],
+        reasons[SHOWN_REASONS:],
     )
 
 

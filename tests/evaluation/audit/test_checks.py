@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeguard.errors import InputError
 from edgeguard.evaluation.audit.checks import rate_check, records_to_decide
 from edgeguard.evaluation.audit.result import Check, Rate
-from edgeguard.evaluation.audit.verdict import verdict_of
+from edgeguard.evaluation.audit.verdict import (
+    export_verdict,
+    first_verdict,
+    overall,
+    required_verdicts,
+    robustness_verdict,
+)
 from edgeguard.evaluation.intervals import rate
 
 HOLDS, FAILS = Check("a", "clean", True, 1, 0, "holds"), Check("b", "clean", False, 0, 1, "fails")
@@ -29,9 +36,73 @@ KEPT = Check("f", "survival", True, 0, -1, "kept")
     ],
 )
 def test_the_rule(checks: list[Check], quick: str, other: str, reasons: tuple[str, ...]) -> None:
-    assert verdict_of(checks, size="quick")[0] == quick
+    """Of certificates of the first version."""
+    assert first_verdict(checks, size="quick")[0] == quick
     for size in ("default", "full"):
-        assert verdict_of(checks, size=size) == (other, reasons)
+        assert first_verdict(checks, size=size) == (other, reasons)
+
+
+BROKEN = Check("failing_rungs", "ladder", False, 1, 0, "broken")
+LOST, LOST_CLEAN = (
+    Check("g", "survival", False, -1, 0, "lost"),
+    Check("clean_loss", "clean", False, -1, 0, "lost clean"),
+)
+UNSURE = Check("h", "survival", None, -0.01, 0, "unsure")
+FALLEN = Check("robustness_loss", "white-box", False, 0.5, 0.15, "fallen")
+
+
+@pytest.mark.parametrize(
+    ("checks", "quick", "other"),
+    [
+        ([KEPT, STATED], "survives", "survives"),
+        ([KEPT, FALLEN, FAILS], "survives", "survives"),
+        ([KEPT, UNSURE], "screened", "inconclusive"),
+        ([KEPT, UNSURE, FEW], "inconclusive", "inconclusive"),
+        ([KEPT, LOST], "degraded", "degraded"),
+        ([KEPT, LOST_CLEAN], "degraded", "degraded"),
+        ([KEPT, BROKEN], "degraded", "degraded"),
+    ],
+)
+def test_an_export_is_judged_against_its_float_form_alone(checks: list[Check], quick: str, other: str) -> None:
+    assert export_verdict(checks, size="quick", compared=True).verdict == quick
+    assert export_verdict(checks, size="default", compared=True).verdict == other
+
+
+def test_without_a_float_form_an_export_is_not_judged() -> None:
+    assert export_verdict([KEPT, UNSURE], size="default", compared=False).verdict == "not judged"
+    assert export_verdict([BROKEN], size="default", compared=False).verdict == "degraded"
+
+
+@pytest.mark.parametrize(
+    ("checks", "judged", "quick", "other"),
+    [
+        ([HOLDS, LOST, LOST_CLEAN], True, "screened", "survives"),
+        ([HOLDS, OPEN], True, "screened", "inconclusive"),
+        ([HOLDS, FALLEN], True, "degraded", "degraded"),
+        ([FAILS, FALLEN, OPEN], False, "reported", "reported"),
+        ([HOLDS, BROKEN], False, "degraded", "degraded"),
+    ],
+)
+def test_robustness_is_judged_where_it_is_claimed(checks: list[Check], judged: bool, quick: str, other: str) -> None:
+    assert robustness_verdict(checks, size="quick", judged=judged).verdict == quick
+    assert robustness_verdict(checks, size="default", judged=judged).verdict == other
+
+
+def test_the_graver_of_the_required_verdicts_decides() -> None:
+    export = export_verdict([KEPT], size="default", compared=True)
+    robustness = robustness_verdict([FALLEN], size="default", judged=True)
+    assert overall(export, robustness, ["export"]) == export
+    assert (
+        overall(export, robustness, ["robustness"])
+        == robustness
+        == overall(export, robustness, ["export", "robustness"])
+    )
+    assert required_verdicts(None, compared=True) == ("export",)
+    assert required_verdicts(None, compared=False) == ("robustness",)
+    assert required_verdicts("robustness, export", compared=False) == ("robustness", "export")
+    for text in ("", "clean", []):
+        with pytest.raises(InputError, match="--require"):
+            required_verdicts(text, compared=True)
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,16 @@ import onnx
 import pytest
 from wave_run import FACTS, MEANS, float_file, wave_records
 
+from edgeguard.attacks.campaign import load_windows
 from edgeguard.ecg.cinc_writer import write_cinc
+from edgeguard.ecg.origin import Named
 from edgeguard.ecg.split import split
 from edgeguard.errors import InputError
 from edgeguard.evaluation.audit.forms import Forms, open_forms
 from edgeguard.evaluation.audit.records import Records, choose_records, data_checks
 from edgeguard.evaluation.audit.result import DataFacts
 from edgeguard.evaluation.audit.thresholds import load_thresholds
-from edgeguard.evaluation.audit.verdict import verdict_of
+from edgeguard.evaluation.audit.verdict import export_verdict
 from edgeguard.evaluation.paired import tango
 
 Waves = tuple[Path, Path]
@@ -26,7 +28,9 @@ def opened(model: Path, out: Path, **facts: object) -> Forms:
 
 
 def chosen(forms: Forms, data: Path, limit: int | None = None, calibration: int = 99) -> Records:
-    return choose_records(forms, str(data), None, limit=limit, calibration=calibration, seed=0)
+    return choose_records(
+        forms, load_windows(forms.file, Named(str(data))), limit=limit, calibration=calibration, seed=0
+    )
 
 
 def facts_of(n: int, **by_class: int) -> DataFacts:
@@ -83,7 +87,8 @@ def test_the_least_number_is_where_the_margin_can_be_decided(size: str) -> None:
 def test_too_few_records_and_a_class_without_any_are_inconclusive(size: str) -> None:
     demands = replace(load_thresholds(size=size), class_records=2)
     for facts in (facts_of(8), facts_of(900, N=899, A=1), facts_of(900, N=900, A=0)):
-        verdict, reasons = verdict_of(data_checks(facts, demands), size=size)
-        assert verdict == "inconclusive" and len(reasons) == 1
-    assert reasons[0].startswith("0 records of class A, 2 needed") and "give data" in reasons[0]
-    assert verdict_of(data_checks(facts_of(900, N=898, A=2), demands), size="quick")[0] == "screened"
+        found = export_verdict(data_checks(facts, demands), size=size, compared=True)
+        assert found.verdict == "inconclusive" and len(found.reasons) == 1
+    assert found.reasons[0].startswith("0 records of class A, 2 needed") and "give data" in found.reasons[0]
+    enough = data_checks(facts_of(900, N=898, A=2), demands)
+    assert export_verdict(enough, size="quick", compared=True).verdict == "survives"

@@ -16,7 +16,7 @@ from edgeguard.attacks.witnesses import load_witnesses
 from edgeguard.errors import InputError
 from edgeguard.evaluation.audit import findings, white_box
 from edgeguard.evaluation.audit.result import Audit, Check
-from edgeguard.evaluation.audit.verdict import verdict_of
+from edgeguard.evaluation.audit.verdict import export_verdict, robustness_verdict
 
 Run = Callable[..., Audit]
 Waves = tuple[Path, Path]
@@ -44,7 +44,7 @@ def changed(file: Path, out: Path, change: Callable[[np.ndarray], np.ndarray], n
 
 def test_a_sound_file_passes_and_every_section_is_there(done: tuple[Audit, Path], waves: Waves) -> None:
     audit, out = done
-    assert audit.verdict == "screened" and audit.size == "quick"
+    assert audit.verdict == "survives" and audit.size == "quick"
     assert audit.model.path == str(int8_of(waves[0])) and audit.model.form == "int8"
     assert audit.data.n == 16 and audit.data.by_class == {"N": 4, "A": 4, "O": 4, "~": 4}
     assert {score.form for score in audit.scores} == {"int8", "fp32", "torch"}
@@ -65,8 +65,10 @@ def test_a_sound_file_passes_and_every_section_is_there(done: tuple[Audit, Path]
 
 def test_the_verdict_is_that_of_the_checks(done: tuple[Audit, Path]) -> None:
     audit, _ = done
-    assert (audit.verdict, audit.reasons) == verdict_of(audit.checks, size="quick")
-    assert verdict_of(audit.checks, size="default")[0] == "survives"
+    assert audit.export == export_verdict(audit.checks, size="quick", compared=True)
+    assert audit.robustness == robustness_verdict(audit.checks, size="quick", judged=audit.judged)
+    assert (audit.verdict, audit.reasons) == (audit.export.verdict, audit.export.reasons)
+    assert audit.required == ("export",) and audit.verdict == "survives"
     assert len({one.name for one in audit.checks}) == len(audit.checks)
 
 

@@ -39,7 +39,7 @@ def test_a_real_audit_comes_back_whole(done: tuple[Audit, Path], tmp_path: Path)
 def test_the_text_is_json_without_pictures(tmp_path: Path) -> None:
     save_audit(example_audit(), tmp_path)
     value = json.loads((tmp_path / NAME).read_text(), parse_constant=lambda name: pytest.fail(name))
-    assert value["schema"] == "edgeguard.audit/1" and "pictures" not in value
+    assert value["schema"] == "edgeguard.audit/2" and "pictures" not in value
 
 
 def test_what_is_no_audit_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeguard.attacks.campaign import load_windows
+from edgeguard.ecg.origin import Named
 from edgeguard.evaluation.audit import white_box
 from edgeguard.evaluation.audit.forms import open_forms
 from edgeguard.evaluation.audit.records import choose_records
@@ -22,7 +24,7 @@ def test_pieces_change_nothing(waves: tuple[Path, Path], tmp_path: Path, monkeyp
     forms = open_forms(
         waves[0], None, profile="strict", out=tmp_path, data=(None, None), say=lambda line: None, threads=1
     )
-    records = choose_records(forms, str(waves[1]), None, limit=9, calibration=0, seed=0)
+    records = choose_records(forms, load_windows(forms.file, Named(str(waves[1]))), limit=9, calibration=0, seed=0)
     found = []
     for piece in (128, 4):
         monkeypatch.setattr(white_box, "PIECE", piece)

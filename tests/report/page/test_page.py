@@ -10,7 +10,7 @@ from audits import example_audit
 from pages import Node, read, record
 
 from edgeguard.errors import InputError
-from edgeguard.evaluation.audit.result import VERDICTS, Audit, Check, Decision, Picture, Rate, Score, Span
+from edgeguard.evaluation.audit.result import VERDICTS, Audit, Check, Decision, Picture, Rate, Score, Span, Verdict
 from edgeguard.intended_use import INTENDED_USE, NOT_A_MEDICAL_DEVICE
 from edgeguard.report.page.page import SECTIONS, render, write_report
 
@@ -35,36 +35,42 @@ def section(page: Node, key: str) -> Node:
 
 
 def test_the_verdict_comes_first(page: Node) -> None:
-    heading = page.one("h1")
-    assert heading.text == "Survives adt-edge-m-int8.onnx"
+    assert page.one("h1").text == "adt-edge-m-int8.onnx"
+    headings = [one.text for one in page.one("header").every("h2")][:2]
+    assert headings == ["Export Survives", "Robustness Survives"]
     before = page.one("body").text.split("Survives")[0]
     assert "%" not in before
-    assert page.one("head").one("title").text.startswith("Survives: adt-edge-m-int8.onnx")
+    title = page.one("head").one("title").text
+    assert title.startswith("Export survives, robustness survives: adt-edge-m-int8.onnx")
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_a_verdict_has_a_word_a_shape_and_reasons(verdict: str) -> None:
-    page = read(render(example_audit(verdict=verdict, reasons=("first, with 3 figures", "second"))))
-    banner = page.one("header")
-    assert banner.has("class_", verdict)
-    assert banner.one("h1").text.startswith(verdict.capitalize())
-    assert banner.one("use").attributes["href"] == f"#mark-{verdict}"
-    assert page.one("symbol", id=f"mark-{verdict}")
-    assert [item.text for item in banner.one("ul", class_="reasons").every("li")] == [
+    answer = Verdict(verdict, ("first, with 3 figures", "second"))
+    page = read(render(example_audit(verdict=verdict, reasons=answer.reasons, export=answer)))
+    banner, key = page.one("header"), verdict.replace(" ", "-")
+    assert key in banner.attributes["class"]
+    export = banner.every("section")[0]
+    assert export.one("h2").text == f"Export {verdict.capitalize()}"
+    assert export.one("use").attributes["href"] == f"#mark-{key}"
+    assert page.one("symbol", id=f"mark-{key}")
+    assert [item.text for item in export.one("ul", class_="reasons").every("li")] == [
         "First, with 3 figures.",
         "Second.",
     ]
 
 
 def test_every_verdict_has_a_shape_of_its_own(page: Node) -> None:
-    shapes = {str(page.one("symbol", id=f"mark-{verdict}").every("path")[0].attributes["d"]) for verdict in VERDICTS}
+    keys = [verdict.replace(" ", "-") for verdict in VERDICTS]
+    shapes = {str(page.one("symbol", id=f"mark-{key}").every("path")[0].attributes["d"]) for key in keys}
     assert len(shapes) == len(VERDICTS)
 
 
 def test_many_reasons_are_folded(audit: Audit) -> None:
-    banner = read(render(replace(audit, reasons=tuple(f"reason {i}" for i in range(9))))).one("header")
-    assert banner.one("summary").text == "4 more"
-    assert len(banner.every("li")) == 9
+    answer = Verdict("degraded", tuple(f"reason {i}" for i in range(9)))
+    export = read(render(replace(audit, export=answer))).one("header").every("section")[0]
+    assert export.one("summary").text == "4 more"
+    assert len(export.every("li")) == 9
 
 
 def test_the_sections_stand_in_order_and_the_list_leads_to_them(page: Node) -> None:
@@ -251,7 +257,7 @@ def test_what_is_missing_is_told_why(audit: Audit, part: str) -> None:
 def test_an_audit_of_next_to_nothing_renders() -> None:
     changes = {name: value for changed, _, _ in MISSING.values() for name, value in changed.items()}
     page = read(render(example_audit(**changes, thresholds={}, files={})))
-    assert page.one("h1").text.startswith("Inconclusive")
+    assert page.one("header").every("h2")[1].text == "Robustness Inconclusive"
     assert not page.every("figure")
 
 
@@ -270,7 +276,7 @@ def test_the_quick_size_with_one_budget() -> None:
         confidence=replace(confidence, abstention=abstention),
     )
     page = read(render(audit))
-    assert page.one("h1").text.startswith("Screened")
+    assert page.one("header").every("h2")[1].text == "Robustness Screened"
     assert "answered, attacked" not in section(page, "confidence").text
     assert "50\u00a0µV" not in section(page, "robustness").text
 

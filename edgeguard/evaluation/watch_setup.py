@@ -45,6 +45,10 @@ def open_watch_file(path: Path | None, *, threads: int, say: Say, **facts: Unpac
         return opened
     stream = open_stream(file, threads=threads)
     say(f"model: {stream.path} (streaming, a hop of {stream.hop / stream.sampling_rate:g} s)")
+    found = stream.metadata.proof or {}
+    if found.keys() >= {"changed", "hops", "source"}:
+        cost = f"{found['changed']} of {found['hops']} decisions on {found['source']} differ"
+        say(f"close to its window file, not equal: {cost}")
     return stream
 
 

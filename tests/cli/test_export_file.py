@@ -120,6 +120,8 @@ def test_a_stream_of_a_network_that_pads_is_asked_for(
     assert cost["share"] == cost["changed"] / cost["hops"] and str(waves) in cost["source"]
     assert stream.metadata.proof == {name: cost[name] for name in ("hops", "changed", "difference", "source")}
     assert made["parity"]["stream"]["figure"] == cost["share"]
+    played = edgeguard("simulate", made["streaming"], "--record", "day:30", "--out", tmp_path / "played")
+    assert played.exit_code == 0 and "close to its window file, not equal" in played.stderr
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def fit(
                 entry["share"] = round(part, 4)
             if guard and before:
                 seen = distributed.from_main(partial(guard.look, model))
-                reason = alarm(log[-1]["watchdog"] if log else None, seen)
+                reason = alarm(log[-1]["watchdog"] if log else None, seen, len(guard.index))
                 if reason and settings.crafting == "single-step":
                     alarms.append(reason)
                     _rewind((model, optimizer, average), before)

@@ -21,6 +21,8 @@ RECORDS = 128
 STEPS = 5
 LARGEST_GAP = 0.15
 LARGEST_DROP = 0.10
+_LARGEST_CHANCE = 3
+"""Records by which two accuracies may differ by chance; of a few records alone is a share no evidence."""
 _BATCH = 64
 
 
@@ -57,19 +59,24 @@ def watchdog(config: TrainConfig, records: Records, labels: np.ndarray, part: np
     return Watchdog(records, index, config.eps)
 
 
-def alarm(before: dict[str, Any] | None, now: dict[str, float]) -> str | None:
+def alarm(before: dict[str, Any] | None, now: dict[str, float], records: int = RECORDS) -> str | None:
     """Why the epoch should be taken back, or None.
 
     Either several steps do far more than one, or the accuracy under several steps fell by more than 10 points from
     the epoch before while the clean one did not fall half as far: an unlucky epoch moves both.
+
+    Args:
+        before, now: accuracies by `Watchdog.look`.
+        records: on how many; a difference of three or fewer is no alarm.
     """
     gap = now["one_step"] - now["multi_step"]
-    if gap > LARGEST_GAP:
+    if gap > LARGEST_GAP and round(gap * records) > _LARGEST_CHANCE:
         return f"one step leaves {now['one_step']:.2f} right, {STEPS} steps {now['multi_step']:.2f}"
     if before is None:
         return None
     drop = before["multi_step"] - now["multi_step"]
-    if drop > LARGEST_DROP and before["clean"] - now["clean"] < drop / 2:
+    fell = drop > LARGEST_DROP and round(drop * records) > _LARGEST_CHANCE
+    if fell and before["clean"] - now["clean"] < drop / 2:
         return f"accuracy under {STEPS} steps fell from {before['multi_step']:.2f} to {now['multi_step']:.2f}"
     return None
 

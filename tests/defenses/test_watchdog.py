@@ -101,6 +101,18 @@ def test_the_rules_by_hand(before: dict[str, float] | None, now: dict[str, float
     assert alarm(before, now) == reason
 
 
+@pytest.mark.parametrize(
+    ("records", "gap", "barks"),
+    [(3, 1, False), (3, 3, False), (5, 4, True), (12, 3, False), (12, 4, True), (20, 4, True)],
+)
+def test_a_few_records_are_no_evidence(records: int, gap: int, barks: bool):
+    """One record in three is a gap of 33 points, and says nothing."""
+    now = seen(1.0, gap / records, 0.0)
+    assert (alarm(None, now, records) is not None) is barks
+    before = seen(1.0, gap / records, gap / records)
+    assert (alarm(before, seen(1.0, 0.0, 0.0), records) is not None) is barks
+
+
 share = st.integers(0, 128).map(lambda count: count / 128)
 
 
@@ -202,7 +214,7 @@ def tripping_at(monkeypatch: pytest.MonkeyPatch, *looks: int) -> None:
     """From now on, the watchdog barks at those looks and no others, counted from 1."""
     count = [0]
 
-    def planted(before: object, now: object) -> str | None:
+    def planted(before: object, now: object, records: int) -> str | None:
         count[0] += 1
         return f"look {count[0]}" if count[0] in looks else None
 

@@ -15,6 +15,22 @@ _DENSE = ("Gemm", "MatMul")
 _SAME_CODES = ("Add", "Clip", "Concat", "LeakyRelu", "MaxPool", "Mul", "Relu", "Sigmoid", "Slice", "Pad")
 _POOLS = ("AveragePool", "GlobalAveragePool")
 _SHAPES = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_FLOAT_ACTIVATIONS = {
+    *(
+        "Celu",
+        "Elu",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "Mish",
+        "PRelu",
+        "Selu",
+        "Softplus",
+        "Tanh",
+        "ThresholdedRelu",
+    ),
+}
+"""Computed in float between codes and codes: what they make is quantised again where a quantised node reads it."""
 _CARRIED = {*_SAME_CODES, *_POOLS, *_SHAPES}
 _SILENT = {*_SHAPES, "Cast", "Concat", "ConstantOfShape", "Expand", "Gather", "Identity", "Shape", "Slice", "Split"}
 """Operators that compute nothing: not worth a word where they stay in float."""
@@ -56,9 +72,12 @@ def select_nodes(model: ModelProto, source: str) -> Selection:
     chosen = []
     for node in model.graph.node:
         scaling = node.op_type in ("Mul", "Div") and node.output[0] in path
-        if node.name in head or scaling or not _fits(node, stored, codes):
+        if node.name in head or scaling:
             continue
-        chosen.append(node)
+        if _fits(node, stored, codes):
+            chosen.append(node)
+        elif node.op_type not in _FLOAT_ACTIVATIONS or node.input[0] not in codes:
+            continue
         codes.update(node.output)
     chosen = _worthwhile(model, chosen)
     names = dict.fromkeys(node.name for node in chosen)
@@ -76,9 +95,10 @@ def _worthwhile(model: ModelProto, chosen: list[NodeProto]) -> list[NodeProto]:
     A node before the first layer with weights is kept where all that read it are chosen.
     """
     readers = consumers(model)
+    layers = {node.name for node in chosen if node.op_type in ("Conv", *_DENSE)}
     weighted: set[str] = set()
-    for node in chosen:
-        if node.op_type in ("Conv", *_DENSE) or weighted.intersection(node.input):
+    for node in model.graph.node:
+        if node.name in layers or weighted.intersection(node.input):
             weighted.update(node.output)
     kept = {node.name for node in chosen}
     for node in reversed(chosen):

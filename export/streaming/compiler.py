@@ -20,6 +20,7 @@ from edgeguard.export.streaming.proof import (
     CLOSE,
     EQUAL,
     SYNTHETIC,
+    TOLERANCE,
     Cost,
     Proof,
     Records,
@@ -100,7 +101,8 @@ def compile_stream(
         hop: seconds, a multiple of the network's total stride; None: the multiple nearest to 1 s.
         signal: float32 [n] microvolts to prove it on; by default synthetic, of `proof_hops` decisions.
         close: of a model that pads, make a stream of the frames that no padding reaches (`padding.without_padding`),
-            and state what that costs.
+            and state what that costs; of a quantised model whose mean is a float sum, take one that is equal but for
+            its rounding.
         records: to measure that cost on; None: `signal`.
         facts: what the file does not say of itself.
 
@@ -133,11 +135,14 @@ def compile_stream(
     if signal is None:
         signal = proof_signal(opened.window, samples, opened.sampling_rate, hops=proof_hops, seed=_SEED)
     proof = _prove(window, stream, metadata, signal)
+    if close and not proof.holds(equality):
+        equality, metadata = CLOSE, replace(metadata, equality=CLOSE)
     if not proof.holds(equality):
         raise InputError(
             f"{path}: its stream is not {equality}: {proof.equal} of {proof.hops} hops equal, logits apart by "
             f"{proof.difference:.3g}; nothing was written; "
-            "quantise every layer up to the mean over time, and that mean as GlobalAveragePool"
+            "quantise every layer up to the mean over time, and that mean as GlobalAveragePool; "
+            f"or, where logits are at most {TOLERANCE:g} apart, ask for a close stream with --close"
         )
     shown: dict[str, Any] = {"hops": proof.hops, "difference": proof.difference}
     cost = None

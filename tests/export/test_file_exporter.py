@@ -162,6 +162,13 @@ def test_what_has_no_integer_kernel_stays_in_float_and_is_counted(make: Make, da
     assert made.left == {"GRU": 1, "Gemm": 1} and made.census["QLinearConv"] == 1
 
 
+def test_an_activation_in_float_does_not_end_the_codes(make: Make, dataset: Dataset, tmp_path: Path) -> None:
+    """Tanh and HardSwish have no integer kernel; the products, pools and convolutions around them are quantised."""
+    made = quantised(open_model(make(foreign_graphs.activations), unit="uV", **FACTS), dataset, tmp_path)
+    assert made.left == {"Tanh": 1, "HardSigmoid": 1, "Gemm": 1}
+    assert made.census["QLinearConv"] == 5 and made.census["QLinearGlobalAveragePool"] == 1
+
+
 def test_files_that_cannot_be_quantised_are_refused_in_one_line(make: Make, dataset: Dataset, tmp_path: Path) -> None:
     facts = {"unit": "uV", **FACTS}
     int8 = open_model(make(foreign_graphs.plain, foreign_graphs._S8S8), **facts)

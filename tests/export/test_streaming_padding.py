@@ -173,3 +173,13 @@ def test_the_window_file_is_not_changed(make: Callable[..., OnnxModel]) -> None:
     cropped = without_padding(graph, read_timeline(graph, padded=True))
     assert file.proto.SerializeToString(deterministic=True) == before
     onnx.checker.check_model(cropped, full_check=True)
+
+
+def test_a_float_mean_of_a_quantised_file_is_close_on_request(make: Callable[..., OnnxModel], tmp_path: Path) -> None:
+    """Its sum over time is added in another order; nothing else differs."""
+    file = make(foreign_graphs.plain, S8S8 | {"op_types_to_quantize": ["Conv", "Relu"]})
+    with pytest.raises(InputError, match=r"its stream is not equal.*--close"):
+        compile_stream(file, tmp_path / "refused.onnx", proof_hops=20)
+    compiled = compile_stream(file, tmp_path / "stream.onnx", proof_hops=20, close=True)
+    assert compiled.equality == open_stream(compiled.path).metadata.equality == "close" and compiled.cost is None
+    assert 0 < compiled.proof.difference <= 1e-4 and compiled.proof.decisions == 20

@@ -1,4 +1,4 @@
-"""Wilson's interval of a share (1927), with the standard library alone: whoever verifies a certificate needs no scipy."""
+"""Wilson's interval of a share (1927), by the standard library alone: verifying a certificate needs no scipy."""
 
 import math
 from statistics import NormalDist

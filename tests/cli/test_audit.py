@@ -88,7 +88,7 @@ def test_people_get_the_verdict_first(
         (EASY + "clean_accuracy = 0.999999", (), "survives", "inconclusive", 0),
         (EASY + "clean_accuracy = 0.999999", ("--require", "robustness"), "survives", "inconclusive", 1),
         (EASY + "clean_accuracy = 0.999999", ("--quick", "--require", "robustness"), "survives", "screened", 0),
-        (EASY.replace("60", "2"), ("--quick",), "screened", "screened", 0),
+        (EASY.replace("60", "2"), ("--quick",), "inconclusive", "screened", 1),
         (EASY.replace("60", "2"), (), "inconclusive", "survives", 1),
         (EASY.replace("loss_points = 100", "loss_points = 0"), ("--quick",), "survives", "degraded", 0),
         (

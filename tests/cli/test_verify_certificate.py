@@ -134,7 +134,7 @@ def test_bad_input(own: Certified, tmp_path: Path, refused: Callable[[Result], s
     assert "--thresholds: is for the certificate" in refused(verify(own.witnesses, own.file, "--thresholds", "t.toml"))
     own.path.write_text(own.path.read_text(encoding="utf-8")[:200])
     assert "no valid JSON" in refused(verify(own.path, own.file))
-    own.path.write_text('{"schema": "edgeguard.certificate/2"}')
+    own.path.write_text('{"schema": "edgeguard.certificate/3"}')
     assert "newer than this EdgeGuard" in refused(verify(own.path, own.file))
     own.path.write_text('{"schema": "edgeguard.evaluate/1"}')
     assert "no certificate of EdgeGuard" in refused(verify(own.path, own.file))

@@ -15,7 +15,8 @@ NOT_JUDGED, REPORTED = "not judged", "reported"
 PASSED = ("survives", "screened", NOT_JUDGED, REPORTED)
 """Verdicts that let a pipeline go on."""
 _EXPORT_SECTIONS = ("ladder", "survival", "stream", "data")
-_EXPORT_CHECKS = ("clean_loss",)
+_EXPORT_CHECKS = ("clean_loss", "records")
+"""Of other sections: the margin is the export's, and so is the number of records that it needs."""
 _ROBUSTNESS_SECTIONS = ("ladder", "clean", "white-box", "masking", "black-box", "confidence", "data")
 _SURVIVING = ("survival", "clean")
 """Sections whose lines say why an export survives."""

@@ -118,7 +118,7 @@ class Twin(nn.Module):
             for name in step.spent:
                 if name != tensor:
                     del tensors[name]
-        return tensors[tensor].float().reshape(len(ecg), -1)
+        return tensors[tensor].float().flatten(1) if tensors[tensor].dim() > 1 else tensors[tensor].float()[:, None]
 
     def _samples(self, ecg: Tensor) -> Tensor:
         """The file's input: its unit, its shape, and for an integer input whole numbers of its range."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeguard.ecg.dataset import Dataset, build
+from edgeguard.ecg.dataset import Dataset, build, in_classes
 from edgeguard.ecg.origin import Named, file_data, trained_on
 from edgeguard.ecg.record import CLASSES, SAMPLING_RATE, Record
 from edgeguard.ecg.sources import is_unlabelled, load_dataset
@@ -38,7 +38,7 @@ def records_of(
     """The records of `data`, or of `ecg` with `labels`, as a model takes them.
 
     Args:
-        data: a loaded data set stays as it is.
+        data: of a loaded data set only the classes are those of the result.
         run_options: of the run whose data are meant where none are named.
         file: whose run's data are meant so, where the run lies in the file's folder.
         window, classes, sampling_rate, label_map: of the result, as in `edgeguard.ecg.dataset.build`.
@@ -56,7 +56,7 @@ def records_of(
             raise InputError("labels: the classes of ecg are needed, one a record, or labels='none'")
         return dataset_of(ecg, None if isinstance(labels, str | Path) else labels, ecg_rate=ecg_rate, **wanted)
     if isinstance(data, Dataset):
-        return data
+        return data if classes is None else in_classes(data, classes)
     if not (labels is None or isinstance(labels, str | Path)):
         raise InputError("labels: of data a reference CSV is needed; arrays of labels go with ecg")
     given = Named(None if data is None else str(data), None if labels is None else Path(labels), label_map, lead)

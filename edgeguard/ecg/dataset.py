@@ -195,6 +195,39 @@ def build(
     return replace(dataset, notes=tuple(_notes(dataset, rates, lost, label_map)))
 
 
+def in_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+    """The records of a data set whose class is among those named, with these for their classes.
+
+    Raises InputError where none is left.
+    """
+    if dataset.classes == tuple(classes):
+        return dataset
+    place = np.array([classes.index(name) if name in classes else -1 for name in dataset.classes] or [-1])
+    labels = np.where(dataset.labels < 0, -1, place[dataset.labels])
+    kept = np.flatnonzero((labels >= 0) | (dataset.labels < 0))
+    lost = Counter(dataset.classes[label] for label in dataset.labels[labels < 0] if label >= 0)
+    if not len(kept):
+        raise InputError(_none_left(dataset.source, lost, classes))
+    if len(kept) == len(dataset):
+        return replace(dataset, labels=labels, classes=tuple(classes))
+    moved = {int(old): new for new, old in enumerate(kept)}
+    gaps = [(moved[record], start, end) for record, start, end in dataset.gaps.tolist() if record in moved]
+    part = replace(
+        dataset,
+        names=tuple(dataset.names[i] for i in kept),
+        windows=dataset.windows[kept],
+        labels=labels[kept],
+        left=dataset.left[kept],
+        length=dataset.length[kept],
+        record_length=dataset.record_length[kept],
+        content=tuple(dataset.content[i] for i in kept),
+        classes=tuple(classes),
+        gaps=np.asarray(gaps, np.int64).reshape(-1, 3),
+        left_out=dict(lost),
+    )
+    return replace(part, notes=(*dataset.notes, *_notes(part, {}, 0, {})))
+
+
 def ordered_classes(labels: Iterable[str]) -> tuple[str, ...]:
     """The classes of CinC 2017 in their order, then others by name."""
     found = set(labels)

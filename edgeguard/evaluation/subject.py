@@ -63,6 +63,10 @@ class Subject:
         """Judged by ONNX Runtime; adversarial records are rounded to whole ADC codes first."""
         return self.file is not None
 
+    def outputs(self, ecg: np.ndarray) -> np.ndarray:
+        """float32 [B, outputs]: what the file or network itself gives, be that logits or not."""
+        return self.logits(ecg) if self.file is None else self.file.outputs(ecg)
+
     def judge(self, ecg: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """int64 [B]: the class of each record of float32 [B, 1, T] microvolts, as `named` finds it.
 

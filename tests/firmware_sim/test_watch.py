@@ -172,9 +172,9 @@ def test_a_brown_out_forgets_what_was_not_saved(make_model: Any, long_ecg: np.nd
     assert forgot[0] == kept[0] and forgot[1][1] > 52
 
 
-def test_another_rate_needs_a_front_end(make_model: Any, long_ecg: np.ndarray) -> None:
-    with pytest.raises(InputError, match="--front-end"):
-        run(make_model(), [Record("r", long_ecg, 50.0)], WatchOptions())
+def test_another_rate_is_resampled_by_a_front_end_or_before(make_model: Any, long_ecg: np.ndarray) -> None:
+    bare, _ = run(make_model(), [Record("r", long_ecg, 50.0)], WatchOptions())
+    assert bare.decisions + bare.warming_up == 40
     result, _ = run(make_model(), [Record("r", long_ecg, 50.0)], WatchOptions(front_end=find_front_end("ideal")))
     assert result.decisions + result.warming_up == 40
 

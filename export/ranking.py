@@ -36,7 +36,7 @@ class Score:
     """How many of `n` records a file names right: as they are, and under every attack tried (`worst`).
 
     `agreement` counts the clean records that it gives the class which the float network gives. Of unlabelled records
-    `clean` is None, and `difference` says how far its logits are from the float network's, in the mean.
+    `clean` is None, and `difference` says how far its outputs are from the float network's, in the mean.
     """
 
     n: int
@@ -58,7 +58,7 @@ class Row:
     score: Score
 
     def as_json(self) -> dict[str, Any]:
-        """Method, bits, step in microvolts, the four counts, and where it was measured the difference of logits."""
+        """Method, bits, step in microvolts, the four counts, and where it was measured the difference of outputs."""
         codes = self.candidate.codes
         score = {name: value for name, value in vars(self.score).items() if name != "difference" or value is not None}
         return {"method": self.candidate.method, "input_bits": codes.bits, "step_uv": codes.step, **score}
@@ -118,7 +118,7 @@ def rank(
     step can look robust only because it blocks the attack. Both are counted on the same records, so that one record
     weighs the same in either. The winner's own counts are those of a choice and thus flattered: what a file is worth
     is measured on the test part. Of unlabelled records neither is known: most agreement, then the least difference of
-    logits.
+    outputs.
 
     With `codes` every method is tried on them. Without, every method at 8 bits and the usual step; then the best two
     at half that step, and with `wide` the best one at 16 bits, which shows what 8 bits cost. As long as the finest step

@@ -109,13 +109,16 @@ def agreement_score(
     """
     index = stratified(dataset.labels, among, records, seed=seed)
     ecg, _, labels = dataset.batch(index)
-    expected = floating.logits(ecg)
+    expected = floating.outputs(ecg)
+    classes = floating.labels(ecg)
     labelled = bool((labels >= 0).all())
 
     def score(path: Path) -> Score:
-        found = open_model(path).logits(ecg)
-        agreement = int((found.argmax(1) == expected.argmax(1)).sum())
-        clean = int((named(found, labels) == labels).sum()) if labelled else None
+        file = open_model(path)
+        found = file.outputs(ecg)
+        logits = file.spec.logits(found)
+        agreement = int((logits.argmax(1) == classes).sum())
+        clean = int((named(logits, labels) == labels).sum()) if labelled else None
         return Score(len(index), clean, None, agreement, float(np.abs(found - expected).mean()))
 
     return score

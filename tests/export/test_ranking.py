@@ -105,7 +105,7 @@ def test_a_designed_step_is_halved_as_long_as_that_is_best():
     assert not any(candidate.codes.bits == 16 for candidate in tried)
 
 
-def test_without_labels_agreement_decides_then_the_difference_of_logits():
+def test_without_labels_agreement_decides_then_the_difference_of_outputs():
     found = {"minmax": (90, 0.2), "percentile:99.999": (95, 0.3), "percentile:99.99": (95, 0.1), "entropy": (80, 0.0)}
 
     def trial(candidate: Candidate) -> Score:

@@ -117,6 +117,8 @@ def test_the_stream_is_proven_and_its_cost_stated(
     file = make(strided, quantiser)
     with pytest.raises(InputError, match=r"pads the window with zeros.*--close"):
         compile_stream(file, tmp_path / "refused.onnx", proof_hops=10)
+    unmeasured = compile_stream(file, tmp_path / "alone.onnx", hop=0.48, proof_hops=10, close=True)
+    assert unmeasured.cost is not None and unmeasured.cost.source.startswith("synthetic ECG")
     signal = rows(40, seed=4).reshape(-1)
     # The stream's first decision comes with hop 13, of 24 samples more than a window.
     records = Records("beats", [signal[24:]])

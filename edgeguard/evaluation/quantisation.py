@@ -11,7 +11,7 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import split_from, stratified
 from edgeguard.ecg.unseen import file_training
 from edgeguard.errors import InputError
-from edgeguard.evaluation.calibration import agreement_score, calibration_score
+from edgeguard.evaluation.calibration import RECORDS, agreement_score, calibration_score
 from edgeguard.evaluation.paired import paired_difference
 from edgeguard.evaluation.subject import named
 from edgeguard.export.file_exporter import QuantisedFile, check_quantisable, quantise_file, summary
@@ -37,12 +37,14 @@ class Records:
     Attributes:
         dataset: as the file takes them.
         calibrate: indices of those that ranges are found on.
-        judge: indices of those that candidates and the made file are judged on.
+        rank: indices of those that candidates are ranked on.
+        judge: indices of those that the made file is judged on.
         known: whether it is known which records the file was trained on.
     """
 
     dataset: Dataset
     calibrate: np.ndarray
+    rank: np.ndarray
     judge: np.ndarray
     known: bool
 
@@ -55,7 +57,8 @@ class Records:
     def line(self) -> str:
         """Which records they are, for people."""
         overlap = "" if np.intersect1d(self.calibrate, self.judge).size == 0 else ", the same ones"
-        parts = f"{len(self.calibrate)} to calibrate, {len(self.judge)} to judge{overlap}"
+        ranking = "" if np.intersect1d(self.rank, self.judge).size else f"{len(self.rank)} to rank, "
+        parts = f"{len(self.calibrate)} to calibrate, {ranking}{len(self.judge)} to judge{overlap}"
         seen = "" if self.known else "; which records the file was trained on is unknown"
         return f"{parts}{seen}"
 
@@ -126,9 +129,10 @@ def quantise(
 
 
 def choose_records(file: OnnxModel, dataset: Dataset, *, windows: int, seed: int = 0) -> Records:
-    """Records to calibrate on, and others to judge on as far as there are any.
+    """Records to calibrate on, others to rank candidates on, and others to judge on, as far as there are any.
 
-    Where the file says that these are the data it was trained on: training records calibrate, validation records judge.
+    What candidates are ranked on flatters the best of them: it judges too only where few records would be left. Where
+    the file says that these are the data it was trained on: training records calibrate, validation records judge.
     """
     if len(dataset) == 0:
         raise InputError(f"{dataset.source}: holds no record to calibrate on; name others with --data")
@@ -136,11 +140,17 @@ def choose_records(file: OnnxModel, dataset: Dataset, *, windows: int, seed: int
     if training.is_of(dataset):
         assert training.split is not None
         parts = split_from(dataset, training.split)
-        return Records(dataset, spread(dataset, parts.train, windows, seed), parts.validation, known=True)
+        validation = parts.validation
+        return Records(dataset, spread(dataset, parts.train, windows, seed), validation, validation, known=True)
     everything = np.arange(len(dataset))
     calibrate = spread(dataset, everything, min(windows, max(len(dataset) // 2, 1)), seed)
-    rest = np.setdiff1d(everything, calibrate)
-    return Records(dataset, calibrate, rest if len(rest) else everything, known=training.names is not None)
+    others = np.setdiff1d(everything, calibrate)
+    others = others if len(others) else everything
+    rank = stratified(dataset.labels, others, RECORDS, seed=seed)
+    left = np.setdiff1d(others, rank)
+    enough = len(left) >= RECORDS
+    known = training.names is not None
+    return Records(dataset, calibrate, rank if enough else others, left if enough else others, known)
 
 
 def _scorer(
@@ -151,7 +161,7 @@ def _scorer(
         return None, ()
     if calibration is None and _macs(file) > LARGEST_RANKED_MACS:
         return None, (f"too large to rank calibrations unasked: {METHOD}; rank them with --calibration auto",)
-    agreement = agreement_score(file, records.dataset, records.judge)
+    agreement = agreement_score(file, records.dataset, records.rank)
     if not records.labelled:
         return agreement, ("no labels: calibrations ranked by agreement with the float file",)
     try:
@@ -160,7 +170,7 @@ def _scorer(
         reason = str(error).removeprefix(f"{file.path}: ").split(";")[0]
         return agreement, (f"calibrations ranked without attacks: {reason}",)
     say("crafting attacks, to rank calibrations (skipped by naming one with --calibration)")
-    return calibration_score(network, records.dataset, records.judge), ()
+    return calibration_score(network, records.dataset, records.rank), ()
 
 
 def _macs(file: OnnxModel) -> float:

@@ -73,7 +73,17 @@ def test_records_calibrate_or_judge(dataset: Dataset, tmp_path: Path) -> None:
     assert sorted([*records.calibrate, *records.judge]) == list(range(36))
     assert not records.known and "which records the file was trained on is unknown" in records.line
     few = choose_records(written(tmp_path), dataset, windows=6)
-    assert (len(few.calibrate), len(few.judge)) == (6, 30)
+    assert (len(few.calibrate), len(few.judge)) == (6, 30) and few.rank.tolist() == few.judge.tolist()
+
+
+def test_with_many_records_those_that_rank_do_not_judge(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantisation, "RECORDS", 9)
+    records = choose_records(written(tmp_path), dataset, windows=6)
+    assert [len(part) for part in (records.calibrate, records.rank, records.judge)] == [6, 9, 21]
+    assert sorted([*records.calibrate, *records.rank, *records.judge]) == list(range(36))
+    assert np.bincount(dataset.labels[records.rank]).tolist() == [3, 3, 3] and "9 to rank, 21 to judge" in records.line
 
 
 def test_one_record_does_both(dataset: Dataset, tmp_path: Path) -> None:

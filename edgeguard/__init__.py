@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 disable_telemetry()
 
 try:
-    __version__ = version("edgeguard")
+    __version__ = version("edgeguard-ecg")
 except PackageNotFoundError:
     __version__ = "0+uninstalled"
 

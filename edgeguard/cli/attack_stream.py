@@ -123,6 +123,7 @@ def command(
     )
     from edgeguard.evaluation.subject import file_subject
     from edgeguard.runtime.files import write_json
+    from edgeguard.runtime.telling import no_bars
 
     settings = Settings(
         eps=eps,
@@ -148,7 +149,7 @@ def command(
     streams, which = choose_streams(subject, dataset, recordings, seconds=seconds, count=records, part=part, seed=seed)
     say(f"data: {which}")
     network = crafting_network(subject, source, streams.ecg[..., : opened.window])
-    with tqdm(total=len(names) * len(streams.names), unit=" records", disable=None, leave=False) as bar:
+    with tqdm(total=len(names) * len(streams.names), unit=" records", disable=no_bars(), leave=False) as bar:
         found = craft_all(network, watch, streams, names, settings, progress=bar.update)
     result = {
         "model": str(opened.path),

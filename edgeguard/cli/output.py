@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from edgeguard.runtime.telling import is_quiet
 from edgeguard.runtime.typed_json import to_json
 
 json_option = click.option(
@@ -28,5 +29,6 @@ def emit(command: str, result: dict[str, Any], text: str | Callable[[], str], *,
 
 
 def say(message: str) -> None:
-    """One line of progress for people, on stderr."""
-    click.echo(message, err=True)
+    """One line of progress for people, on stderr; nothing with --quiet."""
+    if not is_quiet():
+        click.echo(message, err=True)

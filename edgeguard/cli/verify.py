@@ -123,5 +123,8 @@ def _certificate_table(result: dict[str, Any]) -> str:
 def _table(result: dict[str, Any]) -> str:
     lines = rung_lines(result["rungs"])
     lines += [f"{'written':<12}{path}" for path in result["golden"]]
-    lines.append("every check that applies holds" if result["holds"] else "the file is not what it claims to be")
+    missing = [rung["name"] for rung in result["rungs"] if rung["holds"] is None and rung["note"].startswith("needs ")]
+    unchecked = f"; not checked here, for lack of a package: {', '.join(missing)}" if missing else ""
+    held = f"every check that applies holds{unchecked}"
+    lines.append(held if result["holds"] else "the file is not what it claims to be")
     return "\n".join(lines)

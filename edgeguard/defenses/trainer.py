@@ -32,6 +32,7 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import Split, oversample
 from edgeguard.errors import InputError
 from edgeguard.models.registry import build
+from edgeguard.runtime.telling import no_bars
 
 Judge = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 """(labels [N], predicted [N]) to scores such as {"accuracy": .85, "f1": .78}."""
@@ -254,7 +255,9 @@ def _optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
 def _bar(feed: Feed, title: str, *, epochs: int) -> Any:
     """Progress in steps, the first process's, with so many epochs behind it."""
     done, silent = feed.per_epoch * epochs, not distributed.is_main()
-    return tqdm(total=feed.total, initial=done, desc=title, unit="step", dynamic_ncols=True, disable=silent)
+    return tqdm(
+        total=feed.total, initial=done, desc=title, unit="step", dynamic_ncols=True, disable=silent or no_bars()
+    )
 
 
 def _is_late(deadline: float | None) -> bool:

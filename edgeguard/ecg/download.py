@@ -11,6 +11,7 @@ from tqdm import tqdm
 from edgeguard.ecg.sources import fetched_zip
 from edgeguard.errors import InputError
 from edgeguard.runtime.files import sha256_file
+from edgeguard.runtime.telling import no_bars
 
 PHYSIONET = "https://physionet.org/files/challenge-2017/1.0.0/"
 CHECKSUMS = "SHA256SUMS.txt"
@@ -92,7 +93,9 @@ def _continue(url: str, part: Path, *, progress: bool) -> bool:
             start = 0
         length = int(response.headers.get("Content-Length", -1))
         total = start + length if length >= 0 else None
-        bar = tqdm(desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, disable=not progress)
+        bar = tqdm(
+            desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, disable=not progress or no_bars()
+        )
         with part.open("ab" if start else "wb") as file, bar:
             while chunk := _chunk(response):
                 file.write(chunk)

@@ -19,6 +19,7 @@ from edgeguard.evaluation.evaluate import whole_codes
 from edgeguard.evaluation.intervals import rate
 from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.sources import Source
+from edgeguard.runtime.telling import no_bars
 
 _BATCH = 32
 
@@ -83,7 +84,9 @@ def find_divergences(
     """
     found: dict[tuple[int, bool], tuple[np.ndarray, np.ndarray]] = {}
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    with tqdm(total=2 * len(shapes) * len(ecg), desc="divergence", unit="record", dynamic_ncols=True) as bar:
+    with tqdm(
+        total=2 * len(shapes) * len(ecg), desc="divergence", unit="record", dynamic_ncols=True, disable=no_bars()
+    ) as bar:
         for begin in range(0, len(ecg), _BATCH):
             rows = np.arange(begin, min(begin + _BATCH, len(ecg)))
             x, y, m = ecg[rows], labels[rows], mask[rows]

@@ -20,6 +20,7 @@ from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.sources import Source, check_agreement, run_source
 from edgeguard.evaluation.subject import Subject, device_of, named
 from edgeguard.models.run import Run
+from edgeguard.runtime.telling import no_bars
 
 # The feature maps of more records leave a processor's cache: 64 take a fifth longer a record on edge-m.
 _BATCH = 32
@@ -148,7 +149,9 @@ def _judge_all(
     for attack, source in chain.from_iterable(plans):
         if source is not None and (source.identity, attack.loss) not in flat:
             flat[source.identity, attack.loss] = zero_gradient(source, dataset, index, attack.loss)
-    with tqdm(total=len(index) * sum(map(len, plans)), desc=title, unit="record", dynamic_ncols=True) as bar:
+    with tqdm(
+        total=len(index) * sum(map(len, plans)), desc=title, unit="record", dynamic_ncols=True, disable=no_bars()
+    ) as bar:
         for first in range(0, len(index), _BATCH):
             chosen = index[first : first + _BATCH]
             clean, _, _ = dataset.batch(chosen)

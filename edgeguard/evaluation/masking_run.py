@@ -21,6 +21,7 @@ from edgeguard.evaluation.masking import Check, margins
 from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.subject import device_of
 from edgeguard.export.twin import build_twin
+from edgeguard.runtime.telling import no_bars
 
 Judge = Callable[[np.ndarray], np.ndarray]
 """ecg float32 [B, 1, T] in microvolts to logits float32 [B, C] of what is deployed."""
@@ -190,7 +191,7 @@ def run_checks(
         queries: of the black-box attack, a record.
     """
     checks = _each(target, probe, reach, true_gradient, other, input_step, draws, queries)
-    return list(tqdm(checks, total=_CHECKS, desc="masking checks", unit="check", dynamic_ncols=True))
+    return list(tqdm(checks, total=_CHECKS, desc="masking checks", unit="check", dynamic_ncols=True, disable=no_bars()))
 
 
 def _each(

@@ -23,7 +23,7 @@ from edgeguard.firmware_sim.saved_state import load_state, save_state
 from edgeguard.firmware_sim.simulator import simulate
 from edgeguard.runtime.files import write_json
 from edgeguard.runtime.model_spec import StatedFacts
-from edgeguard.runtime.telling import Say, log
+from edgeguard.runtime.telling import Say, log, no_bars
 from edgeguard.runtime.typed_json import to_json
 
 SCHEMA = "edgeguard.simulate/1"
@@ -212,7 +212,7 @@ def simulate_watch(
             emit = shown = stack.enter_context(view(opened, emit, billed))
             hear = shown.hear
         bar = stack.enter_context(
-            tqdm(total=played.seconds, unit=" s", unit_scale=True, disable=True if view else None, leave=False)
+            tqdm(total=played.seconds, unit=" s", unit_scale=True, disable=True if view else no_bars(), leave=False)
         )
         found = simulate(
             opened,

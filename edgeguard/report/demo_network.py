@@ -30,7 +30,7 @@ from edgeguard.firmware_sim.simulator import simulate
 from edgeguard.models.run import is_finished, load_run
 from edgeguard.report.figures import AttackedRecord
 from edgeguard.runtime.session import open_model
-from edgeguard.runtime.telling import Say
+from edgeguard.runtime.telling import Say, no_bars
 
 ARCH = "edge-s"
 EPS_UV = (10.0, 40.0)
@@ -132,7 +132,9 @@ def deploy(say: Say, made: Made, *, out: Path, options: DemoOptions) -> Deployed
         streamed = simulate(model, recordings(options.seed), log)
     dataset, _ = options.data()
     chosen, _ = choose_records(model, dataset, samples=options.samples, seed=options.seed)
-    with tqdm(total=len(chosen) * options.queries, desc="black box", unit="query", dynamic_ncols=True) as bar:
+    with tqdm(
+        total=len(chosen) * options.queries, desc="black box", unit="query", dynamic_ncols=True, disable=no_bars()
+    ) as bar:
         campaign = attack_file(
             model,
             dataset,

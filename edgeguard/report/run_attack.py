@@ -28,7 +28,7 @@ from edgeguard.report.black_box import figures, write_comparison, write_report
 from edgeguard.runtime.model_spec import StatedFacts, stated_facts
 from edgeguard.runtime.newest import newest_model
 from edgeguard.runtime.session import OnnxModel, open_model
-from edgeguard.runtime.telling import Say, log
+from edgeguard.runtime.telling import Say, log, no_bars
 from edgeguard.runtime.typed_json import to_json
 
 STATE = "state.npz"
@@ -238,4 +238,4 @@ def _transferred(campaign: Campaign, others: list[OnnxModel]) -> list[dict[str, 
 
 
 def _bar(title: str, total: int, unit: str) -> Any:
-    return tqdm(total=total, desc=title, unit=unit, disable=None, leave=False)
+    return tqdm(total=total, desc=title, unit=unit, disable=no_bars(), leave=False)

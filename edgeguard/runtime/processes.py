@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from edgeguard.errors import InputError
-from edgeguard.runtime.telling import Say, log
+from edgeguard.runtime.telling import Say, log, no_bars
 
 _PATIENCE = 1.0
 """Seconds in which a process that was asked to end does so, before it is made to."""
@@ -167,7 +167,7 @@ class _Screen:
 
     def __init__(self, lines: int, say: Say) -> None:
         self._say = say
-        self._bars = [tqdm(bar_format="{desc}", position=line, leave=False, disable=None) for line in range(lines)]
+        self._bars = [tqdm(bar_format="{desc}", position=line, leave=False, disable=no_bars()) for line in range(lines)]
 
     def show(self, line: int, text: str) -> None:
         width = shutil.get_terminal_size().columns - 1

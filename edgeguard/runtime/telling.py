@@ -1,10 +1,23 @@
-"""What long work says of itself: lines for people, which a library keeps to itself unless it is asked."""
+"""What a command says while it works: a line a step, and bars, both for people."""
 
 import logging
+import os
 from collections.abc import Callable
 
-Say = Callable[[str], None]
-"""Takes one line for people."""
+Say = Callable[[str], object]
+"""Receives a line of progress."""
+
+QUIET = "EDGEGUARD_QUIET"
+"""Environment variable: with any value, nothing is said while a command works; its processes heed it too."""
 
 log: Say = logging.getLogger("edgeguard").info
-"""To the logger `edgeguard`, at level INFO; silent unless the program shows that level."""
+
+
+def is_quiet() -> bool:
+    """Whether nothing is to be said but errors and results."""
+    return bool(os.environ.get(QUIET))
+
+
+def no_bars() -> bool | None:
+    """The `disable` of a tqdm bar: True when quiet; None, which leaves it out where stderr is no terminal."""
+    return True if is_quiet() else None

@@ -35,6 +35,7 @@ from edgeguard.evaluation.masking_check import Check as MaskingCheck
 from edgeguard.evaluation.masking_run import check_contender
 from edgeguard.evaluation.subject import named
 from edgeguard.export.golden import golden_paths, make_golden, save_golden
+from edgeguard.runtime.telling import no_bars
 
 _RUNGS = 9
 _GOLDEN_ROWS = 8
@@ -156,7 +157,7 @@ def all_found(job: Job) -> Found:
 
 def _climb(job: Job, *, golden: bool) -> Rungs:
     file, ecg = job.forms.file, job.windows(job.first(64))
-    with tqdm(total=_RUNGS, desc="ladder", unit="rung", disable=None, leave=False) as bar:
+    with tqdm(total=_RUNGS, desc="ladder", unit="rung", disable=no_bars(), leave=False) as bar:
         rungs = climb(file, ecg, progress=bar.update)
     if golden:
         save_golden(make_golden(file, ecg[:_GOLDEN_ROWS]), *golden_paths(file.path, job.out))
@@ -172,7 +173,7 @@ def _masking(job: Job, attacks: Sequence[Any]) -> Sequence[MaskingCheck]:
 
 def _attacked(job: Job) -> Attacked:
     index, queries = job.first(job.size.attacked), job.size.queries
-    with tqdm(total=len(index) * queries, desc="black box", unit="query", disable=None, leave=False) as bar:
+    with tqdm(total=len(index) * queries, desc="black box", unit="query", disable=no_bars(), leave=False) as bar:
         return attack_by_labels(
             job.forms.file,
             job.records.dataset,

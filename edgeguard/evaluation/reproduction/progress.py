@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from edgeguard.evaluation.reproduction.claim import Owner
 from edgeguard.evaluation.reproduction.graph import Job, Plan
+from edgeguard.runtime.telling import no_bars
 
 
 class Meter:
@@ -46,7 +47,9 @@ def meter(plan: Plan, *, shown: bool) -> Iterator[Meter]:
     """A meter for the jobs to run; silent where there are none."""
     unit = "unit" if plan.cost_left > 0 else "job"
     total = plan.cost_left or len(plan.to_run)
-    bar = tqdm(total=total, unit=unit, unit_scale=True, dynamic_ncols=True, disable=not (shown and plan.to_run))
+    bar = tqdm(
+        total=total, unit=unit, unit_scale=True, dynamic_ncols=True, disable=not (shown and plan.to_run) or no_bars()
+    )
     with bar, _ticking(bar):
         yield Meter(plan, bar)
 

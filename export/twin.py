@@ -29,11 +29,11 @@ _TINY = torch.finfo(torch.float32).tiny
 
 @dataclass(frozen=True)
 class _Step:
-    """One operator: reads tensors by name, writes one, and names those that nobody reads afterwards."""
+    """One operator: reads tensors by name, writes others, and names those that nobody reads afterwards."""
 
-    compute: Callable[..., Tensor]
+    compute: Callable[..., Tensor | tuple[Tensor, ...]]
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
     spent: tuple[str, ...]
 
 
@@ -114,7 +114,9 @@ class Twin(nn.Module):
         for step in self._steps:
             if tensor in tensors:
                 break
-            tensors[step.output] = step.compute(*(tensors[name] for name in step.inputs))
+            made = step.compute(*(tensors[name] for name in step.inputs))
+            values = made if isinstance(made, tuple) else (made,)
+            tensors.update((name, value) for name, value in zip(step.outputs, values, strict=True) if name)
             for name in step.spent:
                 if name != tensor:
                     del tensors[name]
@@ -195,14 +197,14 @@ def _steps(model: ModelProto, signature: Signature, gradient: Gradient) -> Itera
     last_reader = {name: place for place, node in enumerate(nodes) for name in node.input}
     for place, proto in enumerate(nodes):
         node = _node(proto, stored, opsets, gradient, exact)
-        if sum(bool(name) for name in proto.output) != 1:
-            raise node.refused("it has several outputs")
         if not node.computed:
+            if sum(bool(name) for name in proto.output) != 1:
+                raise node.refused("it has several outputs, and nothing computed goes in")
             stored[proto.output[0]] = run_node(node)
             continue
         compute, inputs = operator_for(node), tuple(proto.input[at] for at in node.computed)
         spent = [name for name in dict.fromkeys(inputs) if last_reader[name] == place and name != signature.output]
-        yield _Step(compute, inputs, proto.output[0], tuple(spent))
+        yield _Step(compute, inputs, tuple(proto.output), tuple(spent))
 
 
 def _node(
@@ -218,4 +220,5 @@ def _node(
         computed=tuple(place for place, name in enumerate(proto.input) if name and name not in stored),
         gradient=gradient,
         exact=exact,
+        outputs=tuple(bool(name) for name in proto.output),
     )

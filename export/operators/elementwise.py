@@ -63,6 +63,103 @@ _approximated("Sigmoid", torch.sigmoid)
 _approximated("Exp", torch.exp)
 _approximated("Erf", torch.erf)
 _approximated("HardSwish", F.hardswish)
+_approximated("Log", torch.log)
+_approximated("Mish", F.mish)
+_approximated("Softplus", F.softplus)
+_approximated("Softsign", F.softsign)
+_approximated("Reciprocal", torch.reciprocal)
+_approximated("Sin", torch.sin)
+_approximated("Cos", torch.cos)
+
+
+@operator("Gelu")
+def gelu(node: Node) -> Compute:
+    """x times the normal distribution function, or its approximation by tanh."""
+    kind = node.attributes.get("approximate", b"none")
+    kind = kind.decode() if isinstance(kind, bytes) else kind
+    return as_the_runtime(node, lambda x: F.gelu(x, approximate=kind))
+
+
+@operator("Elu")
+def elu(node: Node) -> Compute:
+    """x, or alpha (e^x - 1) below zero."""
+    slope = node.attributes.get("alpha", 1.0)
+    return as_the_runtime(node, lambda x: F.elu(x, slope))
+
+
+@operator("Celu")
+def celu(node: Node) -> Compute:
+    """x, or alpha (e^(x / alpha) - 1) below zero."""
+    slope = node.attributes.get("alpha", 1.0)
+    return as_the_runtime(node, lambda x: F.celu(x, slope))
+
+
+@operator("Selu")
+def selu(node: Node) -> Compute:
+    """The self-normalising exponential unit."""
+    alpha, gamma = node.attributes.get("alpha", 1.6732632), node.attributes.get("gamma", 1.0507010)
+    return as_the_runtime(node, lambda x: gamma * torch.where(x > 0, x, alpha * torch.expm1(x.clamp_max(0))))
+
+
+@operator("Swish", "QuickGelu")
+def swish(node: Node) -> Compute:
+    """x sigmoid(alpha x)."""
+    slope = node.attributes.get("alpha", 1.0 if node.operator == "Swish" else 1.702)
+    return as_the_runtime(node, lambda x: x * torch.sigmoid(slope * x))
+
+
+@operator("Where")
+def where(node: Node) -> Compute:
+    """Elements of one tensor or of another, as a third one says."""
+
+    def compute(*computed: Tensor) -> Tensor:
+        chosen, first, second = node.inputs(computed)
+        assert chosen is not None and first is not None and second is not None
+        return torch.where(chosen.bool(), first, second)
+
+    return compute
+
+
+def _compared(name: str, compute: Callable[[Tensor, Tensor], Tensor]) -> None:
+    @operator(name)
+    def build(node: Node) -> Compute:
+        def run(*computed: Tensor) -> Tensor:
+            left, right = node.inputs(computed)
+            assert left is not None and right is not None
+            return compute(left, right)
+
+        return run
+
+
+_compared("Equal", torch.eq)
+_compared("Greater", torch.gt)
+_compared("GreaterOrEqual", torch.ge)
+_compared("Less", torch.lt)
+_compared("LessOrEqual", torch.le)
+_compared("And", torch.logical_and)
+_compared("Or", torch.logical_or)
+_compared("Mod", torch.remainder)
+_unary("Not", torch.logical_not)
+_unary("Floor", torch.floor)
+_unary("Ceil", torch.ceil)
+_unary("Sign", torch.sign)
+
+
+def _folded(name: str, compute: Callable[[Tensor, Tensor], Tensor]) -> None:
+    @operator(name)
+    def build(node: Node) -> Compute:
+        def run(*computed: Tensor) -> Tensor:
+            first, *others = [value for value in node.inputs(computed) if value is not None]
+            for value in others:
+                first = compute(first, value)
+            return first
+
+        return run
+
+
+_folded("Max", torch.maximum)
+_folded("Min", torch.minimum)
+_folded("Sum", torch.add)
 
 
 @operator("LeakyRelu")
@@ -113,7 +210,7 @@ def log_softmax(node: Node) -> Compute:
     return as_the_runtime(node, lambda x: torch.log_softmax(x, axis))
 
 
-@operator("ReduceMean", "ReduceSum", "ReduceMax")
+@operator("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd")
 def reduce(node: Node) -> Compute:
     """Mean, sum or maximum over axes, given as an attribute or as a stored input; over all where none is given."""
     stored = node.optional(1)
@@ -131,7 +228,18 @@ _REDUCTIONS: dict[str, Callable[..., Tensor]] = {
     "ReduceMean": torch.mean,
     "ReduceSum": torch.sum,
     "ReduceMax": torch.amax,
+    "ReduceMin": torch.amin,
+    "ReduceL1": lambda x, axes, keepdim: x.abs().sum(axes, keepdim=keepdim),
+    "ReduceL2": lambda x, axes, keepdim: (x * x).sum(axes, keepdim=keepdim).sqrt(),
+    "ReduceSumSquare": lambda x, axes, keepdim: (x * x).sum(axes, keepdim=keepdim),
+    "ReduceProd": lambda x, axes, keepdim: _product(x, axes, keepdim),
 }
+
+
+def _product(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    for axis in sorted((axis % x.dim() for axis in axes), reverse=True):
+        x = x.prod(axis, keepdim=keepdim)
+    return x
 
 
 @operator("Cast")
@@ -139,9 +247,9 @@ def cast(node: Node) -> Compute:
     """Another element type; towards zero where floats become integers."""
     kind = node.attributes["to"]
     if kind not in _CASTS:
-        raise node.refused(f"it casts to ONNX's type {kind}; float, double, int32 or int64 needed")
+        raise node.refused(f"it casts to ONNX's type {kind}; float, double, int32, int64 or bool needed")
     return lambda x: x.to(_CASTS[kind])
 
 
-_CASTS = {1: torch.float32, 11: torch.float64, 6: torch.int32, 7: torch.int64}
+_CASTS = {1: torch.float32, 11: torch.float64, 6: torch.int32, 7: torch.int64, 9: torch.bool}
 """ONNX's numbers of element types."""

@@ -1,6 +1,6 @@
 """Which operators the twin knows, and what a node tells the function that builds one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from edgeguard.errors import InputError
 
-Compute = Callable[..., Tensor]
-"""The node's computed inputs, in their order, to its output."""
+Compute = Callable[..., Tensor] | Callable[..., tuple[Tensor, ...]]
+"""The node's computed inputs, in their order, to its output; to all of its outputs where it has several."""
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Node:
         constants: array of each input that is a constant, None for one that is computed or absent.
         computed: positions of the inputs that are computed.
         gradient: estimator of the twin that the node is part of.
+        outputs: whether each output is wanted by name.
         exact: whether the graph rounds anywhere, so that the last bit of a float may decide a code.
     """
 
@@ -46,6 +47,13 @@ class Node:
     computed: tuple[int, ...]
     gradient: Gradient
     exact: bool = True
+    outputs: tuple[bool, ...] = (True,)
+
+    def inputs(self, computed: Sequence[Tensor]) -> list[Tensor | None]:
+        """All inputs in their order, those that are computed as given, None for one that is absent."""
+        given = dict(zip(self.computed, computed, strict=True))
+        device = computed[0].device if computed else None
+        return [given.get(at) if value is None else tensor(value).to(device) for at, value in enumerate(self.constants)]
 
     def constant(self, position: int, what: str) -> np.ndarray:
         """An input that has to be a constant.

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from onnx import numpy_helper
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -153,3 +154,80 @@ def gather(node: Node) -> Compute:
         return chosen.reshape(*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]) if places.dim() > 1 else chosen
 
     return compute
+
+
+@operator("Split")
+def split(node: Node) -> Compute:
+    """Parts along an axis, of stored lengths or as equal as can be."""
+    axis, number = node.attributes.get("axis", 0), len(node.outputs)
+    lengths = node.constant(1, "lengths").tolist() if node.has(1) else node.attributes.get("split")
+
+    def compute(x: Tensor) -> tuple[Tensor, ...]:
+        each = -(-x.shape[axis] // number)
+        return tuple(x.split(list(lengths) if lengths is not None else each, axis))
+
+    return compute
+
+
+@operator("Expand")
+def expand(node: Node) -> Compute:
+    """A tensor repeated along axes of length one, to a shape that is stored or computed."""
+
+    def compute(*computed: Tensor) -> Tensor:
+        x, target = node.inputs(computed)
+        assert x is not None and target is not None
+        return x.expand(torch.broadcast_shapes(x.shape, tuple(target.tolist())))
+
+    return compute
+
+
+@operator("Tile")
+def tile(node: Node) -> Compute:
+    """A tensor repeated so many times along each axis."""
+    times = node.constant(1, "repeats").tolist()
+    return lambda x: x.repeat(times)
+
+
+@operator("ConstantOfShape")
+def constant_of_shape(node: Node) -> Compute:
+    """One value in a shape that is computed."""
+    value = node.attributes.get("value")
+    filling = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
+    one = tensor(filling)
+    return lambda shape: one.expand(tuple(shape.tolist())).clone()
+
+
+@operator("Range")
+def range_(node: Node) -> Compute:
+    """Numbers from a start to a limit by a step, any of them computed."""
+
+    def compute(*computed: Tensor) -> Tensor:
+        start, limit, step = (value.item() for value in node.inputs(computed) if value is not None)
+        return torch.arange(start, limit, step)
+
+    return compute
+
+
+@operator("GatherND")
+def gather_nd(node: Node) -> Compute:
+    """Elements at stored places of several axes at once."""
+    if node.attributes.get("batch_dims"):
+        raise node.refused("it has batch axes")
+    places = tensor(node.constant(1, "indices"))
+    return lambda x: x[tuple(places[..., axis] % x.shape[axis] for axis in range(places.shape[-1]))]
+
+
+@operator("GatherElements")
+def gather_elements(node: Node) -> Compute:
+    """Elements at stored places of one axis."""
+    places, axis = tensor(node.constant(1, "indices")), node.attributes.get("axis", 0)
+    return lambda x: torch.gather(x, axis, places.to(x.device) % x.shape[axis])
+
+
+@operator("CumSum")
+def cumulative_sum(node: Node) -> Compute:
+    """Sums up to each element of a stored axis."""
+    if node.attributes.get("exclusive") or node.attributes.get("reverse"):
+        raise node.refused("it is exclusive or reversed")
+    axis = int(node.scalar(1, "axis"))
+    return lambda x: x.cumsum(axis)

@@ -14,6 +14,7 @@ from edgeguard.runtime.flags import RUNTIME_ERRORS
 _FLOAT_FUSIONS = (
     "BiasGeluFusion",
     "ConvActivationFusion",
+    "DynamicQuantizeMatMulFusion",
     "ConvAddActivationFusion",
     "FastGeluFusion",
     "GeluFusionL2",

@@ -333,6 +333,9 @@ def _open_session(
     """A session and its fixed batch size; None where any batch size goes."""
     load = partial(load_session, path, threads=threads)
     session = load(model)
+    if any(node.op_type.startswith("DynamicQuantize") for node in model.graph.node):
+        # The codes of a record depend on the extremes of its batch: alone, as on a watch, they are its own.
+        return session, 1 if signature.batch is None else signature.batch
     if signature.batch != 1:
         return session, signature.batch
     try:

@@ -27,20 +27,17 @@ def attention(node: Node) -> Compute:
         return x.view(x.shape[0], x.shape[1], number, -1).transpose(1, 2)
 
     def compute(*computed: Tensor) -> Tensor:
-        given = [*node.inputs(computed), None, None][:4]
-        queries, keys, values = (
-            split(x, n) for x, n in zip(given[:3], (heads[0], heads[1], heads[1]), strict=True) if x is not None
-        )
+        first, second, third, mask = [*node.inputs(computed), None, None][:4]
+        assert first is not None and second is not None and third is not None
+        queries, keys, values = split(first, heads[0]), split(second, heads[1]), split(third, heads[1])
         scores = queries @ keys.transpose(-1, -2) * (scale or 1 / math.sqrt(queries.shape[-1]))
         if causal:
             above = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
             scores = scores.masked_fill(above, -torch.inf)
-        mask = given[3]
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
         made = torch.softmax(scores, -1) @ values
-        flat = given[0] is not None and given[0].dim() == 3
-        return made.transpose(1, 2).flatten(2) if flat else made
+        return made.transpose(1, 2).flatten(2) if first.dim() == 3 else made
 
     return compute
 

@@ -162,8 +162,17 @@ def qlinear_conv(node: Node) -> Compute:
 
 @operator("QLinearMatMul")
 def qlinear_matmul(node: Node) -> Compute:
-    """Integer product with a stored right side, requantised by `(a_scale * b_scale) / y_scale` in float32."""
+    """Integer product, requantised by `(a_scale * b_scale) / y_scale` in float32."""
     a, y = _codes(node, 1, 2, "left side"), _codes(node, 6, 7, "output")
+    if 3 in node.computed:
+        b = _codes(node, 4, 5, "right side")
+        ratio = float(np.float32(a.scale * b.scale) / y.scale)
+
+        def both(left: Tensor, right: Tensor) -> Tensor:
+            total = (a.centred(left).double() @ b.centred(right).double()).float()
+            return y.requantized(total * ratio, node)
+
+        return both
     weight, scales = _weights(node, 3, 4, 5, axis=-1)
     multiplier = torch.from_numpy((a.scale * scales) / y.scale)
     product = _product(node, weight, None, a)
@@ -173,6 +182,8 @@ def qlinear_matmul(node: Node) -> Compute:
 @operator("MatMulIntegerToFloat")
 def matmul_integer_to_float(node: Node) -> Compute:
     """Integer product with a stored right side, scaled to float."""
+    if 2 in node.computed:
+        return _dynamic_product(node)
     a = _codes(node, 2, 4, "left side")
     weight, scales = _weights(node, 1, 3, 5, axis=-1)
     factor = torch.from_numpy(a.scale * scales)
@@ -182,6 +193,23 @@ def matmul_integer_to_float(node: Node) -> Compute:
 
     def compute(codes: Tensor) -> Tensor:
         value = product(codes) * factor.to(codes.device)
+        return value if offset is None else value + offset.to(codes.device)
+
+    return compute
+
+
+def _dynamic_product(node: Node) -> Compute:
+    """The same with a left side whose scale and zero point are computed with it."""
+    weight, scales = _weights(node, 1, 3, 5, axis=-1)
+    right, steps = torch.from_numpy(weight), torch.from_numpy(scales)
+    bias = node.optional(6)
+    offset = None if bias is None else tensor(bias)
+
+    def compute(*computed: Tensor) -> Tensor:
+        given = dict(zip(node.computed, computed, strict=True))
+        codes, scale = given[0], given[2]
+        centred = codes.double() - given[4].double() if 4 in given else codes.double()
+        value = (centred @ right.to(codes.device)).float() * (scale * steps.to(codes.device))
         return value if offset is None else value + offset.to(codes.device)
 
     return compute

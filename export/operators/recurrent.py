@@ -81,10 +81,8 @@ def gru(node: Node) -> Compute:
         def step(driven: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             (h,) = state
             update, reset = torch.sigmoid(driven[:, : 2 * hidden] + h @ gated.T + own[: 2 * hidden]).chunk(2, 1)
-            if reset_after:
-                inner = reset * (h @ candidate.T + hidden_bias)
-            else:
-                inner = (reset * h) @ candidate.T + hidden_bias
+            after, before = (reset, h) if reset_after else (torch.ones_like(reset), reset * h)
+            inner = after * (before @ candidate.T + hidden_bias)
             new = torch.tanh(driven[:, 2 * hidden :] + inner)
             return ((1 - update) * new + update * h,)
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test matrix bench lint clean
 
 demo: $(READY)
 	$(BIN)/edgeguard demo
@@ -12,6 +12,10 @@ demo: $(READY)
 # A file's tests share what they set up, so files, not tests, are dealt out; one thread each, for the workers fill the cores.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# Every kind of file that torch exports, in every command: half an hour on two cores.
+matrix: $(READY)
+	OMP_NUM_THREADS=1 EDGEGUARD_SLOW=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow tests
 
 bench: $(READY)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

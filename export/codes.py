@@ -65,14 +65,15 @@ def with_output(model: ModelProto, tensor: str, dtype: int = TensorProto.FLOAT) 
 def each_row(
     run: Callable[[dict[str, np.ndarray]], np.ndarray], file: OnnxModel, ecg: np.ndarray, *, batch: int
 ) -> np.ndarray:
-    """What an engine makes of windows [B, 1, T], one after another: [B, ...].
+    """What an engine makes of windows [B, 1, T], one after another: [B, values], wherever the graph keeps its batch.
 
     Args:
         run: (input name -> samples) to the one output.
         file: whose input the engine takes.
         batch: that the graph insists on; a row is repeated to fill it.
     """
-    return np.stack([run(file.feed(np.repeat(row[None], batch, axis=0)))[0] for row in ecg])
+    made = (run(file.feed(np.repeat(row[None], batch, axis=0))) for row in ecg)
+    return np.stack([(value if batch == 1 else value[0]).reshape(-1) for value in made])
 
 
 def _codes(node: NodeProto, tensor: str, known: Mapping[str, TensorProto]) -> Codes | None:

@@ -300,7 +300,10 @@ def _twin_steps(file: OnnxModel, model: ModelProto, ecg: np.ndarray, build: Twin
     cut = with_output(model, codes.tensor)
     samples = next(iter(file.feed(ecg).values())).reshape(ecg.shape).astype(np.float32)  # in the file's own unit
     try:
-        return _largest_step(_runtime(file, cut, ecg), _in_numpy(build(cut))(samples), codes)
+        twin, batch = _in_numpy(build(cut)), _batch(file, cut)
+        rows = [twin(np.repeat(row[None], batch, axis=0)) for row in samples]
+        theirs = np.stack([(row if batch == 1 else row[0]).reshape(-1) for row in rows])
+        return _largest_step(_runtime(file, cut, ecg), theirs, codes)
     except InputError:
         return None
 

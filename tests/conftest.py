@@ -25,6 +25,15 @@ def edgeguard_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that take minutes are skipped, and say so, unless `make matrix` asks for them."""
+    if not os.environ.get("EDGEGUARD_SLOW"):
+        skipped = pytest.mark.skip(reason="takes minutes: make matrix runs it")
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(skipped)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def hears_interrupts() -> Iterator[None]:
     """Ctrl-C is heard, though a shell that starts something in the background has it ignored."""

@@ -65,7 +65,8 @@ class _Commands(click.Group):
                 formatter.write_dl(rows)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        words = list(kwargs.get("args") or (args[0] if args else None) or sys.argv[1:])
+        given = kwargs.get("args", args[0] if args else None)
+        words = sys.argv[1:] if given is None else list(given)
         debug, quiet = _takes(words, "--debug"), _takes(words, "--quiet")
         if quiet:
             os.environ[QUIET] = "1"

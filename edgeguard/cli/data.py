@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeguard.cli.options import adapter_options
 from edgeguard.cli.output import emit, json_option, say
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def command() -> None:
 @command.command()
 @click.argument("source", required=False)
 @click.option("--labels", type=click.Path(path_type=Path), help="Reference CSV to use instead of its own.")
-@click.option("--seed", default=0, show_default=True, help="Of synthetic records.")
+@adapter_options
+@click.option("--seed", default=0, show_default=True, help="Seed of synthetic records.")
 @click.option(
     "--picture",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -30,17 +32,30 @@ def command() -> None:
 )
 @click.option("--no-picture", is_flag=True, help="Write no PNG.")
 @json_option
-def info(source: str | None, labels: Path | None, seed: int, picture: Path, no_picture: bool, as_json: bool) -> None:
+def info(
+    source: str | None,
+    labels: Path | None,
+    label_map: dict[str, str] | None,
+    lead: str | None,
+    seed: int,
+    picture: Path,
+    no_picture: bool,
+    as_json: bool,
+) -> None:
     """Counts, lengths, padding, amplitude and duplicates of SOURCE, and a picture of one record a class.
 
     SOURCE is synthetic[:N], cinc2017 (the fetched set), a CinC-2017 zip or folder, or a folder of WFDB or CSV
     records with REFERENCE-v3.csv inside or beside. By default the fetched set if it is there, else synthetic.
     """
+    from edgeguard.ecg.arrays import check_labelled
     from edgeguard.ecg.record import Record
     from edgeguard.ecg.sources import load_dataset
     from edgeguard.ecg.summary import summarise
 
-    dataset = load_dataset(source, labels=labels, seed=seed)
+    dataset = load_dataset(source, labels=labels, seed=seed, label_map=label_map, lead=lead)
+    check_labelled(dataset)
+    for note in dataset.notes:
+        say(f"note: {note}")
     summary = summarise(dataset)
     if not no_picture:
         from edgeguard.report.records import draw_records
@@ -108,7 +123,7 @@ def _table(summary: "Summary") -> str:
         f" {'cut':>5}  {'RMS uV (min median max)':>24}  {'peak uV (median max)':>20}"
     )
     total = summary.total.records
-    rows = [_row(f"{one.name} {CLASS_NAMES[one.name]}", one, total) for one in summary.classes]
+    rows = [_row(f"{one.name} {CLASS_NAMES.get(one.name, '')}".strip(), one, total) for one in summary.classes]
     lines = [head, *rows, _row("all", summary.total, total)]
     lines.append(f"padding: {summary.padding:.1%} of all samples")
     lines.append(f"duplicates: {_groups(summary.duplicates)}")

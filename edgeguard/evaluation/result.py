@@ -166,6 +166,7 @@ class EvaluationResult:
         classes: in the order of the confusions.
         records: which records of the data, one line.
         notes: what a reader should know, a line each.
+        warnings: what is implausible about model and records, a line each; None where nothing is.
         predictions: record by record; not in the JSON, so None in a result that was read from it.
     """
 
@@ -183,6 +184,7 @@ class EvaluationResult:
     records: str = ""
     notes: tuple[str, ...] = ()
     profile_version: str | None = field(default=None, metadata=IF_GIVEN)
+    warnings: tuple[str, ...] | None = field(default=None, metadata=IF_GIVEN)
     schema: str = SCHEMA
     predictions: Predictions | None = field(default=None, metadata=LEFT_OUT, compare=False)
 

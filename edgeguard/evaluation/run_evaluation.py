@@ -19,9 +19,11 @@ from edgeguard.evaluation.divergence_hunt import divergence_summary, hunt_record
 from edgeguard.evaluation.divergences import save_divergences
 from edgeguard.evaluation.evaluate import evaluate_contenders, summary
 from edgeguard.evaluation.masking_run import check_contender
+from edgeguard.evaluation.plausibility import implausible
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.result import EvaluationResult, Predictions
+from edgeguard.evaluation.subject import Subject
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.models.run import newest_run
 from edgeguard.runtime.model_spec import StatedFacts, stated_facts
@@ -30,6 +32,8 @@ from edgeguard.runtime.typed_json import to_json
 
 MARGIN = 0.02
 """Largest loss of worst-case accuracy that a comparison accepts unless told otherwise."""
+
+_BATCH = 64
 
 Model = str | Path | nn.Module
 """A run folder, an ONNX file, or a network from ecg [B, 1, T] in microvolts to logits [B, C]."""
@@ -164,6 +168,9 @@ def evaluate_model(
     say(f"data: {dataset.source}, {which}")
     judge_all = evaluate_contenders if compare is None else evaluate_both
     results = judge_all(contenders, dataset, index, chosen, seed=seed)
+    warnings = implausible(subject.logits, dataset, index, _clean(subject, dataset, index), unit=subject.spec.unit)
+    for warning in warnings:
+        say(f"warning: {warning}")
     report: dict[str, Any] = {
         "model": contenders[0].subject.name,
         "data": dataset.source,
@@ -175,6 +182,7 @@ def evaluate_model(
         "classes": dataset.classes,
         "records": which,
         "notes": [*notes, *dataset.notes],
+        **({"warnings": warnings} if warnings else {}),
     }
     if compare is not None:
         compared = compare_summary(results, margin=MARGIN if margin is None else margin, seed=seed)
@@ -192,6 +200,12 @@ def evaluate_model(
             results[0].worst_case(),
         ),
     )
+
+
+def _clean(subject: Subject, dataset: Dataset, index: np.ndarray) -> np.ndarray:
+    """int64 [N]: the classes of clean records."""
+    parts = [index[first : first + _BATCH] for first in range(0, len(index), _BATCH)]
+    return np.concatenate([subject.judge(dataset.batch(part)[0], dataset.labels[part]) for part in parts])
 
 
 def _opened(

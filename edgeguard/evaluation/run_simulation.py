@@ -14,6 +14,7 @@ from edgeguard.errors import InputError
 from edgeguard.evaluation.audit.result import Rate
 from edgeguard.evaluation.frames import frame
 from edgeguard.evaluation.intervals import rate as share
+from edgeguard.evaluation.plausibility import decision_warnings
 from edgeguard.evaluation.stream_score import score_stream
 from edgeguard.evaluation.watch_setup import Model, open_watch_file, playlist, watch_bill, watch_options
 from edgeguard.evaluation.zoo.located import located
@@ -56,6 +57,17 @@ class Simulation:
     log: str | None = None
     events: tuple[Event, ...] = ()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is implausible: nearly every decision for one class, whatever the records are labelled."""
+        classes = list(self.result.by_class)
+        decided = np.repeat(np.arange(len(classes)), list(self.result.by_class.values()))
+        labels = [record.label for record in self.result.records if record.label in classes]
+        if len(set(labels)) < 2:
+            return ()
+        share = np.repeat([classes.index(str(label)) for label in labels], -(-len(decided) // len(labels)))
+        return tuple(decision_warnings(decided, share[: len(decided)], classes)[:1]) if len(decided) else ()
+
     def figures(self) -> dict[str, Any]:
         """The fields by name, those of the result among them; what nothing is known of is NaN."""
         return {
@@ -67,6 +79,7 @@ class Simulation:
             "events": self.log,
             "episode_scores": self.episode_scores,
             **({} if self.bill is None else {"bill": self.bill}),
+            **({"warnings": self.warnings} if self.warnings else {}),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -236,6 +249,8 @@ def simulate_watch(
         log=None if folder is None else str(folder / "events.jsonl"),
         events=tuple(happened),
     )
+    for warning in made.warnings:
+        say(f"warning: {warning}")
     if folder is not None:
         write_json(folder / "summary.json", made.to_json())
     return made

@@ -10,6 +10,7 @@ from edgeguard.attacks.black_box import settings
 from edgeguard.attacks.campaign import Campaign, witnesses_of
 from edgeguard.attacks.witnesses import save_witnesses
 from edgeguard.evaluation.perturbation import Perturbation, perturbation, summarise
+from edgeguard.evaluation.plausibility import amplitude_warnings, decision_warnings
 from edgeguard.evaluation.query_comparison import compare_traces
 from edgeguard.report.attack_result import SCHEMA
 from edgeguard.report.comparison_figure import draw_comparison
@@ -80,8 +81,16 @@ def figures(campaign: Campaign, *, seconds: float) -> dict[str, Any]:
         ),
         "perturbation": summarise(_perturbations(campaign)),
         "masking": {"verdict": meter.verdict(), "table": meter.table(), "input_step_uv": model.input_step_uv},
-        "findings": findings(campaign),
+        "findings": [*findings(campaign), *_implausible(campaign)],
     }
+
+
+def _implausible(campaign: Campaign) -> list[str]:
+    """What is implausible about the records and what the file calls them."""
+    return [
+        *amplitude_warnings(campaign.dataset, campaign.records),
+        *decision_warnings(campaign.found.predicted, campaign.labels, campaign.model.classes),
+    ]
 
 
 def findings(campaign: Campaign) -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+
 import edgeguard
 from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
 from edgeguard.ecg.origin import Named
@@ -26,6 +28,7 @@ from edgeguard.evaluation.audit.verdict import (
     robustness_verdict,
 )
 from edgeguard.evaluation.audit.white_box import profiles_at
+from edgeguard.evaluation.plausibility import implausible
 from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.subject import Subject
 from edgeguard.models.run import CONFIG
@@ -141,6 +144,18 @@ def run_audit(
         "records": records.digest,
         "seed": seed,
     }
+    warnings: tuple[str, ...] = ()
+    if finite.holds:
+        subject = forms.audited.subject
+        named = np.concatenate(
+            [
+                subject.judge(dataset.batch(part)[0], dataset.labels[part])
+                for part in np.array_split(records.index, -(-len(records.index) // 64))
+            ]
+        )
+        warnings = implausible(subject.logits, dataset, records.index, named, unit=spec.unit)
+    for warning in warnings:
+        say(f"warning: {warning}")
     job = Job(forms, records, demands, wanted, Sections(out / SECTIONS, common, say), seed, out)
     found, checks = all_found(job) if finite.holds else nothing_found(job)
     checks = in_order([finite, *checks, *data_checks(records.facts(), demands)])
@@ -174,6 +189,7 @@ def run_audit(
         data=records.facts(),
         thresholds=demands.to_json(),
         checks=checks,
+        warnings=warnings,
         provenance=provenance(command, seed=seed, seconds=job.sections.seconds),
         **found,
     )

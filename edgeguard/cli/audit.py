@@ -13,7 +13,7 @@ from edgeguard.errors import InputError
 
 @click.command("audit")
 @click.argument("model", metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path), required=False)
-@click.option("--quick", is_flag=True, help="A screening of about 100 records in a few minutes.")
+@click.option("--quick", is_flag=True, help="A screening of about 200 records in a few minutes.")
 @click.option("--full", is_flag=True, help="All test records, the full portfolio, a day of stream: hours.")
 @data_options
 @adapter_options

@@ -129,7 +129,9 @@ def build(
     if classes is not None:
         check_label_map(label_map, classes)
     asked, known = sampling_rate, None if classes is None else set(classes)
-    names, rows, labels, left, length, total = [], [], [], [], [], []
+    names: list[str] = []
+    labels: list[str] = []
+    rows, left, length, total = [], [], [], []
     gaps: list[tuple[int, int, int]] = []
     rates, left_out, lost = Counter[float](), Counter[str](), 0
     for record in records:

@@ -50,7 +50,7 @@ def audit_model(
             classes, and `sampling_rate` is theirs.
         label_map: label of the data -> class of the model.
         lead: name or number of the signal to take of records that have several.
-        size: `quick` (a screening of about 100 records), `default` or `full` (hours).
+        size: `quick` (a screening of about 200 records), `default` or `full` (hours).
         reference: run or float file to hold an int8 file against; None: what lies beside it.
         thresholds: TOML file that overrides single keys of `edgeguard/evaluation/audit/thresholds.toml`.
         require: `export`, `robustness` or both: the verdicts that `verdict` is about; None: export where there is a

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 
-Say = Callable[[str], object]
+Say = Callable[[str], None]
 """Receives a line of progress."""
 
 QUIET = "EDGEGUARD_QUIET"

@@ -293,7 +293,7 @@ def qlinear_mul(node: Node) -> Compute:
     return _with_stored(node, (0, 3), multiply)
 
 
-def _with_stored(node: Node, positions: tuple[int, ...], compute: Compute) -> Compute:
+def _with_stored(node: Node, positions: tuple[int, ...], compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`compute` of all the positions, with those filled in that are stored."""
     stored = {
         place: tensor(node.constant(place, "side")).float() for place in positions if node.optional(place) is not None

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from edgeguard.errors import InputError
 from edgeguard.evaluation.evaluate import Evaluation, Judged
+from edgeguard.evaluation.inferiority import VERDICTS
 from edgeguard.evaluation.paired import tango
 from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.survival import (
-    VERDICTS,
     Outcome,
     Trial,
     outcome,

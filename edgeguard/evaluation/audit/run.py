@@ -111,7 +111,7 @@ def run_audit(
         say=say,
         threads=threads,
         assumed=StatedFacts(sampling_rate=facts.get("sampling_rate")),
-        **stated,  # type: ignore[arg-type]
+        **stated,
     )
     spec = forms.file.spec
     dataset = records_of(
@@ -147,13 +147,13 @@ def run_audit(
     warnings: tuple[str, ...] = ()
     if finite.holds:
         subject = forms.audited.subject
-        named = np.concatenate(
+        predicted = np.concatenate(
             [
                 subject.judge(dataset.batch(part)[0], dataset.labels[part])
                 for part in np.array_split(records.index, -(-len(records.index) // 64))
             ]
         )
-        warnings = implausible(subject.logits, dataset, records.index, named, unit=spec.unit)
+        warnings = implausible(subject.logits, dataset, records.index, predicted, unit=spec.unit)
     for warning in warnings:
         say(f"warning: {warning}")
     job = Job(forms, records, demands, wanted, Sections(out / SECTIONS, common, say), seed, out)

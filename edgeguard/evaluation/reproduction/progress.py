@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from edgeguard.evaluation.reproduction.claim import Owner
 from edgeguard.evaluation.reproduction.graph import Job, Plan
-from edgeguard.runtime.telling import no_bars
+from edgeguard.runtime.telling import is_quiet
 
 
 class Meter:
@@ -48,7 +48,7 @@ def meter(plan: Plan, *, shown: bool) -> Iterator[Meter]:
     unit = "unit" if plan.cost_left > 0 else "job"
     total = plan.cost_left or len(plan.to_run)
     bar = tqdm(
-        total=total, unit=unit, unit_scale=True, dynamic_ncols=True, disable=not (shown and plan.to_run) or no_bars()
+        total=total, unit=unit, unit_scale=True, dynamic_ncols=True, disable=not (shown and plan.to_run) or is_quiet()
     )
     with bar, _ticking(bar):
         yield Meter(plan, bar)

@@ -151,7 +151,7 @@ def test_reductions_before_opset_18_have_attributes(both: Callable):
 @pytest.mark.parametrize(
     ("operator", "inputs", "attributes", "why"),
     [
-        ("Cast", [X], {"to": 9}, "casts to ONNX's type 9"),
+        ("Cast", [X], {"to": 10}, "casts to ONNX's type 10"),
         ("Conv", [values(1, 2, 3, 4, 5), values(2, 2, 1, 1, 1)], {}, "has 3 axes, one needed"),
     ],
 )

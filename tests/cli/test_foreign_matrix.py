@@ -36,6 +36,8 @@ REASONS = (
     # No record of these few is named right, so that there is nothing to attack.
     r"classifies none of the .* records correctly|no record .* right|calls .* right",
     r"operator DynamicQuantizeLSTM .* the twin lacks it",
+    # The last bit of a float decides codes whose scale is found anew for every record.
+    r"its twin agrees with ONNX Runtime on",
 )
 """All that a command may say in place of a result."""
 

@@ -13,7 +13,9 @@ import numpy as np
 from edgeguard.ecg.record import Record
 from edgeguard.ecg.sources import iter_records
 from edgeguard.ecg.synthetic_day import SyntheticDay
+from edgeguard.ecg.tree import open_tree
 from edgeguard.ecg.units import microvolts
+from edgeguard.ecg.wfdb_folder import check_headers
 from edgeguard.ecg.wfdb_header import find_lead
 from edgeguard.errors import InputError
 
@@ -80,6 +82,8 @@ def stream_wfdb(header: Path, *, lead: str | int | None = None) -> Stream:
     """
     import wfdb
 
+    with open_tree(header) as tree:
+        check_headers(tree, header.stem)
     name = str(header.with_suffix(""))
     try:
         facts, first = wfdb.rdheader(name), wfdb.rdrecord(name, sampfrom=0, sampto=1)

@@ -27,7 +27,7 @@ def read_signal(tree: Tree, stem: str, *, lead: str | int | None = None) -> tupl
     if tree.folder is None:
         raise InputError(f"{tree.path}: WFDB records other than .mat are not read from a zip; unpack it")
     where = tree.where(f"{stem}.hea")
-    _check_headers(tree, stem)
+    check_headers(tree, stem)
     import wfdb
 
     try:
@@ -40,7 +40,7 @@ def read_signal(tree: Tree, stem: str, *, lead: str | int | None = None) -> tupl
     return (record.p_signal[:, place] * scale).astype(np.float32), float(record.fs)
 
 
-def _check_headers(tree: Tree, stem: str) -> None:
+def check_headers(tree: Tree, stem: str) -> None:
     """InputError for a header that `wfdb` would not get through in time: the record's own, or one of its segments'."""
     for segment in _segments(tree, stem):
         if segment != "~" and _segments(tree, str(PurePosixPath(stem).parent / segment)):

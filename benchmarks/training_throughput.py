@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgeguard.attacks.smoothing import smoothing_taps
+from edgeguard.defenses.batch import Batch
 from edgeguard.defenses.batches import Records
 from edgeguard.defenses.config import TrainConfig, make_config
-from edgeguard.defenses.objectives import OBJECTIVES, Batch
+from edgeguard.defenses.objectives import OBJECTIVES
 from edgeguard.defenses.precision import has_fast_bfloat16
 from edgeguard.ecg.dataset import Dataset, build
 from edgeguard.ecg.synthetic import generate

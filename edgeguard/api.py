@@ -2,14 +2,17 @@
 
 `import edgeguard` gives all of them, as `edgeguard.evaluate` and so on, and stays light. Every function raises
 `edgeguard.InputError` for bad input, returns a frozen dataclass whose `to_json` is what the command prints with
-`--json`, and tells the logger `edgeguard` (level INFO) what the command would say. Four are no commands:
-`load_records`, `split`, `pool_seeds`, and `register_architecture`, which stands for `--arch MODULE:FACTORY`.
+`--json`, and tells the logger `edgeguard` (level INFO) what the command would say. These are no commands:
+`load_records`, `split`, `pool_seeds`, and `register_architecture`, `register_defense` and `register_attack`, which
+stand for `--arch`, `--defense` and `--attack` with MODULE:NAME.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgeguard.attacks.catalogue import register_attack
+    from edgeguard.defenses.recipes import register_defense
     from edgeguard.ecg.parts import split_records as split
     from edgeguard.ecg.sources import load_dataset as load_records
     from edgeguard.evaluation.plan import plan_records as plan
@@ -34,6 +37,8 @@ __all__ = [
     "plan",
     "pool_seeds",
     "register_architecture",
+    "register_attack",
+    "register_defense",
     "reproduce",
     "simulate",
     "split",
@@ -51,6 +56,8 @@ HOMES = {
     "plan": ("edgeguard.evaluation.plan", "plan_records"),
     "pool_seeds": ("edgeguard.evaluation.seeds", "pool_seeds"),
     "register_architecture": ("edgeguard.models.registry", "register_architecture"),
+    "register_attack": ("edgeguard.attacks.catalogue", "register_attack"),
+    "register_defense": ("edgeguard.defenses.recipes", "register_defense"),
     "reproduce": ("edgeguard.report.run_reproduction", "reproduce_paper"),
     "simulate": ("edgeguard.evaluation.run_simulation", "simulate_watch"),
     "split": ("edgeguard.ecg.parts", "split_records"),

@@ -73,7 +73,7 @@ def export_run(
     Raises InputError when a check fails, naming it and its figure.
     """
     folder = out or run.path
-    stem = f"{run.config['defense']}-{run.config['arch'].replace(':', '-').replace('/', '-')}"
+    stem = "-".join(run.config[part].replace(":", "-").replace("/", "-") for part in ("defense", "arch"))
     probe = dataset.batch(spread(dataset, split.validation, PARITY_WINDOWS, seed))[0]
     metadata = stated = _metadata(run)
     with tempfile.TemporaryDirectory() as staging:

@@ -15,7 +15,7 @@ BESIDE = ("export", "firmware_sim", "models")
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("api",),
+    ("api", "plugins"),
     ("report",),
     ("evaluation",),
     ("defenses", "export", "firmware_sim"),

@@ -13,6 +13,7 @@ from edgeguard.attacks import scheduler
 from edgeguard.attacks.journal import Journal, load_journal, save_journal
 from edgeguard.attacks.meter import MaskingMeter
 from edgeguard.attacks.oracle import Classifier, LabelOracle, ThreatModel, to_codes
+from edgeguard.attacks.own_black_box import OwnAttack
 from edgeguard.attacks.scheduler import Trace
 from edgeguard.attacks.starts import nearest_starts, noise_starts
 from edgeguard.attacks.walk import Attack, Task, Walk
@@ -136,7 +137,8 @@ def attack_records(
 
 def settings(attack: Attack) -> dict[str, Any]:
     """An attack's settings, by name."""
-    return asdict(attack) if is_dataclass(attack) and not isinstance(attack, type) else {}
+    own = attack.attack if isinstance(attack, OwnAttack) else attack
+    return asdict(own) if is_dataclass(own) and not isinstance(own, type) else {}
 
 
 def _first_look(oracle: LabelOracle, originals: np.ndarray, advance: Callable[[int], object]) -> np.ndarray:

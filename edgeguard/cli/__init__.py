@@ -73,6 +73,8 @@ class _Commands(click.Group):
         try:
             result = super().main(**{**kwargs, "args": words, "standalone_mode": False})
         except edgeguard.InputError as error:
+            if debug and error.__cause__ is not None:
+                traceback.print_exc()
             _stop(str(error), 2)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
@@ -125,7 +127,7 @@ def _stop(line: str, code: int) -> None:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog=NOT_A_MEDICAL_DEVICE,
 )
-@click.option("--debug", is_flag=True, expose_value=False, help="Show where an unforeseen error came from.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show where an error came from.")
 @click.option("--quiet", is_flag=True, expose_value=False, help="Print errors and results only, no progress.")
 @click.version_option(edgeguard.__version__, prog_name="edgeguard")
 def main() -> None:

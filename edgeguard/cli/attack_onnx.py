@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import adapter_options, data_options, listed, model_options
+from edgeguard.cli.options import adapter_options, data_options, listed, model_options, registering
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.runtime.system import processor_cores
 
@@ -15,11 +15,11 @@ from edgeguard.runtime.system import processor_cores
 @click.argument("model", metavar="[FILE.onnx]", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--attack",
-    type=click.Choice(["smooth-geo", "rays-sap", "boundary", "hopskipjump"]),
     default="smooth-geo",
     show_default=True,
+    callback=registering("attack"),
     help="smooth-geo: smallest smooth L2; rays-sap: smallest eps of a smooth perturbation; boundary: Lam et al.; "
-    "hopskipjump: plain, for comparison.",
+    "hopskipjump: plain, for comparison; or MODULE:NAME of an attack of your own, whose code then runs.",
 )
 @click.option("--queries", type=click.IntRange(min=1), default=1000, show_default=True, help="Labels asked a record.")
 @click.option("--samples", type=click.IntRange(min=1), default=64, show_default=True, help="Records to attack.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import adapter_options, data_options, listed, model_options
+from edgeguard.cli.options import adapter_options, data_options, listed, model_options, registering
 from edgeguard.cli.output import emit, json_option, say
 
 
@@ -15,7 +15,12 @@ from edgeguard.cli.output import emit, json_option, say
 @data_options
 @adapter_options
 @click.option("--split", "part", default="test", show_default=True, help="test, or all: also records seen in training.")
-@click.option("--attack", help="Any of clean, pgd, sap, cw-smooth, with commas [default: clean,pgd,sap; --full: all].")
+@click.option(
+    "--attack",
+    callback=registering("attack"),
+    help="Any of clean, pgd, sap, cw-smooth, and MODULE:NAME of an attack of your own, whose code then runs; with "
+    "commas [default: clean,pgd,sap; --full: all].",
+)
 @click.option(
     "--profile",
     help="paper (as published), strict (fixed, worst case) or full (all there is, slow) [default: strict for a file, "

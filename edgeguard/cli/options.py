@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import importlib
 import json
 import tomllib
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from edgeguard.cli.output import say
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
+    from edgeguard.runtime.registry import Registry
     from edgeguard.runtime.session import OnnxModel
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,19 +56,37 @@ def adapter_options(function: F) -> F:
     )(function)
 
 
-def register_typed(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Import the architectures typed on the command line; what a config file names must be built in, or typed too."""
-    if not value:
-        return value
-    from edgeguard.models.registry import check_registered, register_architecture
+def registering(kind: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback for an option that names `arch`, `defense` or `attack`, one or several with commas.
 
-    typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
-    for arch in (value,) if isinstance(value, str) else value:
-        if typed:
-            register_architecture(arch)
-        else:
-            check_registered(arch)
-    return value
+    What was typed on the command line is imported; what a config file names must be built in, installed, or typed too.
+    """
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        registry = _registry(kind) if value else None
+        if registry is not None:
+            typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+            for text in (value,) if isinstance(value, str) else value:
+                for name in listed(text) or ():
+                    if not typed:
+                        registry.check(name)
+                    elif ":" in name or kind == "arch":
+                        registry.register(name)
+        return value
+
+    return callback
+
+
+_REGISTRIES = {
+    "arch": "edgeguard.models.registry",
+    "defense": "edgeguard.defenses.recipes",
+    "attack": "edgeguard.attacks.catalogue",
+}
+
+
+def _registry(kind: str) -> "Registry":
+    found: Registry = importlib.import_module(_REGISTRIES[kind]).REGISTRY
+    return found
 
 
 def known_arch_option(flag: str = "--arch", *, whose: str = "a run") -> Callable[[F], F]:
@@ -76,7 +96,7 @@ def known_arch_option(flag: str = "--arch", *, whose: str = "a run") -> Callable
         metavar="MODULE:FACTORY",
         multiple=True,
         expose_value=False,
-        callback=register_typed,
+        callback=registering("arch"),
         help=f"Your own architecture that {whose} names; its code then runs. Without it no file can make code run.",
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import data_options, listed, read_lines, register_typed
+from edgeguard.cli.options import data_options, listed, read_lines, registering
 from edgeguard.cli.output import emit, json_option, say
 
 _SWEPT = 384
@@ -20,13 +20,15 @@ _SWEPT = 384
     "--defenses",
     default="none,jr,nsr,dd,at,init-adt,dist-adt,adt",
     show_default=True,
-    help="Rows; none is always needed.",
+    callback=registering("defense"),
+    help="Rows of the tables, none among them; also at-long, at-smooth, trades, and MODULE:NAME of defences of your "
+    "own, whose code then runs.",
 )
 @click.option(
     "--arch",
     default="edge-m",
     show_default=True,
-    callback=register_typed,
+    callback=registering("arch"),
     help="edge-s, edge-m, cnn13, or MODULE:FACTORY, whose code then runs.",
 )
 @click.option("--preset", default="fast", show_default=True, help="Of the networks: fast, full, lite or paper.")

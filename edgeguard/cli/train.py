@@ -14,7 +14,7 @@ from edgeguard.cli.options import (
     known_arch_option,
     listed,
     read_lines,
-    register_typed,
+    registering,
 )
 from edgeguard.cli.output import emit, json_option, say
 
@@ -25,11 +25,13 @@ _PAPER_UNITS = 5_200
 @click.command("train")
 @click.option(
     "--defense",
-    help="none, jr, nsr, dd, at, init-adt, dist-adt, adt, at-long, at-smooth or trades [default: adt].",
+    callback=registering("defense"),
+    help="none, jr, nsr, dd, at, init-adt, dist-adt, adt, at-long, at-smooth or trades; or MODULE:NAME of a defence of "
+    "your own, whose code then runs [default: adt].",
 )
 @click.option(
     "--arch",
-    callback=register_typed,
+    callback=registering("arch"),
     help="edge-s, edge-m, cnn13, or MODULE:FACTORY, whose code then runs [default: edge-m].",
 )
 @click.option("--preset", help="fast (a laptop's processor), full (the zoo's), lite or paper [default: fast].")

@@ -129,6 +129,9 @@ class TrainConfig:
                 idle |= own
         if self.row.objective not in _REGULARIZED:
             idle |= {"warm_up", "units"}
+        # An objective or a crafting of a user's own may read any setting.
+        if not isinstance(self.row.objective, str) or self.row.crafting is not None:
+            idle = set()
         if not self.row.smooth_labels:
             idle |= {"label_smoothing"}
         idle |= {"prior"} if self.row.teacher else {"views"}
@@ -155,7 +158,7 @@ class TrainConfig:
     @property
     def crafts(self) -> bool:
         """Whether any adversarial record is made."""
-        return self.row.adversarial and (self.mix > 0 or self.row.objective == "trades")
+        return self.row.adversarial and (self.mix > 0 or self.row.objective != "cross-entropy")
 
     def teacher(self) -> "TrainConfig | None":
         """The settings of the run whose soft labels this one learns from."""
@@ -267,7 +270,9 @@ def make_config(**options: Any) -> TrainConfig:
         given[name] = _typed(name, value, types[name])
     preset = PRESETS.get(given.get("preset", TrainConfig.preset), {})
     units = UNITS.get(given.get("units", TrainConfig.units), {})
-    merged = {**units, **preset, **given}
+    warm_up = defense(given.get("defense", TrainConfig.defense)).warm_up
+    own = {} if warm_up is None else {"warm_up": warm_up}
+    merged = {**units, **preset, **own, **given}
     for name in ("precision", "craft_precision"):
         if merged.get(name) == "auto":
             merged[name] = "bf16" if has_fast_bfloat16() else "float32"

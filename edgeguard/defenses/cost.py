@@ -38,5 +38,5 @@ def _is_apart(config: TrainConfig) -> bool:
 
 def _regularizer(config: TrainConfig, classes: int) -> int:
     """A forward, a backward to the input for each logit, and a backward through all of that at twice its cost."""
-    logits = {"jacobian": classes, "noise-to-signal": 1}.get(config.row.objective, 0)
+    logits = {"jacobian": classes, "noise-to-signal": 1}.get(str(config.row.objective), 0)
     return 3 * (1 + logits) if logits else 0

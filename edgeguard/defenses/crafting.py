@@ -1,5 +1,6 @@
 """The adversarial half of a training batch, by the attack that the settings name."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -9,32 +10,35 @@ from torch import Tensor, nn
 from edgeguard.attacks.gradient import sap, uniform_start
 from edgeguard.attacks.losses import cross_entropy
 from edgeguard.attacks.single_step import single_step
+from edgeguard.defenses.batch import Batch
 from edgeguard.defenses.config import TrainConfig
 from edgeguard.defenses.precision import computing_in
+from edgeguard.errors import InputError
+from edgeguard.runtime.registry import reported
+
+Crafting = Callable[[TrainConfig, nn.Module, Batch, torch.Generator], Tensor]
+"""(settings, network, batch, draws) to the adversarial ecg [B, 1, T], microvolts."""
 
 SINGLE_STEP_TRIES = 3
 _SHORTER_STEP, _MORE_NOISE = 0.75, 1.5
 
 
-def craft(
-    config: TrainConfig,
-    model: nn.Module,
-    ecg: Tensor,
-    target: Tensor,
-    mask: Tensor,
-    draws: torch.Generator,
-    share: Tensor | None = None,
-) -> Tensor:
+def craft(config: TrainConfig, model: nn.Module, batch: Batch, draws: torch.Generator) -> Tensor:
     """Adversarial ecg [B, 1, T] on the network as it is now, its mode and buffers untouched.
 
     A single step perturbs every other record smoothly, as SAP does, and the others sample by sample, as PGD does; so
     does `mixed`, in several steps. `sap` goes from PGD on to SAP with every record.
 
     Args:
-        target: int64 [B], or probabilities float32 [B, C]: what the training loss is taken against.
+        batch: its `target` is what the training loss is taken against, its `share` the part of eps and alpha that a
+            record gets.
         draws: of the start's noise, where there is one.
-        share: [B, 1, 1], the part of eps and alpha that a record gets; None: all of them get all.
+
+    Raises InputError for what a user's own crafting raises, or returns in another shape.
     """
+    if config.row.crafting is not None:
+        return _own_crafting(config.row.crafting, config, model, batch, draws)
+    ecg, mask, target, share = batch.ecg, batch.mask, batch.target, batch.share
     eps, alpha = (size if share is None else size * share for size in (config.eps, config.alpha))
     loss = partial(cross_entropy, temperature=config.temperature)
     low = config.craft_precision == "bf16"
@@ -84,6 +88,16 @@ def craft(
             if len(ecg[rows]):
                 found[rows] = several(rows, **counts)
         return found
+
+
+def _own_crafting(own: Crafting, config: TrainConfig, model: nn.Module, batch: Batch, draws: torch.Generator) -> Tensor:
+    whose = f"--defense {config.defense}: its crafting"
+    with reported(whose):
+        made = own(config, model, batch, draws)
+    if not isinstance(made, Tensor) or made.shape != batch.ecg.shape:
+        found = f"a tensor {list(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
+        raise InputError(f"{whose} returned {found}; return the records' tensor {list(batch.ecg.shape)}, attacked")
+    return made.detach()
 
 
 def backed_off(config: TrainConfig, trips: int) -> TrainConfig:

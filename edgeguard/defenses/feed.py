@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from edgeguard.attacks.gradient import crafting
 from edgeguard.defenses import distributed
+from edgeguard.defenses.batch import Batch
 from edgeguard.defenses.batches import Records, draw_epoch, epoch_order, steps_per_epoch
 from edgeguard.defenses.config import TrainConfig
 from edgeguard.defenses.distortions import Distorter
-from edgeguard.defenses.objectives import Batch
 from edgeguard.errors import InputError
 
 CRAFTING, DROPOUT = 0, 1

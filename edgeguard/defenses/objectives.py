@@ -1,7 +1,7 @@
 """What one training step minimises, for every kind of defence."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -10,35 +10,21 @@ from torch.nn import functional as F
 
 from edgeguard.attacks.gradient import eval_mode
 from edgeguard.attacks.losses import cross_entropy
+from edgeguard.defenses.batch import Batch
 from edgeguard.defenses.config import TrainConfig
 from edgeguard.defenses.crafting import craft
 from edgeguard.defenses.distributed import mean
 from edgeguard.defenses.precision import computing_in
 from edgeguard.defenses.regularizers import jacobian_norm, logit_mse, noise_to_signal, within_margin
+from edgeguard.errors import InputError
+from edgeguard.runtime.registry import reported
 
 JACOBIAN_SCALE_UV = {"published": 1.0, "corrected": 1000.0}
 """Microvolts that the Jacobian of `jr` takes as its unit."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Records of one step.
-
-    Attributes:
-        ecg: float32 [B, 1, T], microvolts.
-        mask: bool [B, 1, T], False on padding.
-        target: what is learnt: labels int64 [B], or probabilities float32 [B, C].
-        share: [B, 1, 1], the part of eps that a record is attacked with; None: all of it.
-    """
-
-    ecg: Tensor
-    mask: Tensor
-    target: Tensor
-    share: Tensor | None = None
-
-
 Objective = Callable[[TrainConfig, nn.Module, Batch, bool, torch.Generator], Tensor]
-"""(settings, network, batch, whether the regulariser is on, draws) to the loss, a scalar."""
+"""(settings, network, batch, whether the warm-up is over, draws) to the loss of one step, a scalar."""
 
 
 def mixed_cross_entropy(
@@ -49,7 +35,7 @@ def mixed_cross_entropy(
     if not config.crafts:
         return mean(loss_of(_logits(config, model, batch.ecg), batch.target))
     first, second = (batch, batch) if config.halves == "same" else _halves(batch)
-    attacked = craft(config, model, second.ecg, second.target, second.mask, draws, second.share)
+    attacked = craft(config, model, second, draws)
     clean, adversarial = _both(config, model, first.ecg, attacked)
     return (1 - config.mix) * mean(loss_of(clean, first.target)) + config.mix * mean(
         loss_of(adversarial, second.target)
@@ -82,7 +68,7 @@ def trades(config: TrainConfig, model: nn.Module, batch: Batch, regularized: boo
     """
     with torch.no_grad(), eval_mode(model):
         reference = F.softmax(_logits(config, model, batch.ecg) / config.temperature, 1)
-    attacked = craft(config, model, batch.ecg, reference, batch.mask, draws, batch.share)
+    attacked = craft(config, model, replace(batch, target=reference), draws)
     clean, adversarial = (z / config.temperature for z in _both(config, model, batch.ecg, attacked))
     divergence = F.kl_div(F.log_softmax(adversarial, 1), F.log_softmax(clean, 1), log_target=True, reduction="none")
     return mean(cross_entropy(clean, batch.target)) + config.trades_beta * mean(divergence.sum(1))
@@ -94,6 +80,32 @@ OBJECTIVES: dict[str, Objective] = {
     "noise-to-signal": nsr,
     "trades": trades,
 }
+
+
+def objective_of(settings: TrainConfig) -> Objective:
+    """The loss of a training; a user's own is checked each time, and its errors are one line (InputError)."""
+    own = settings.row.objective
+    if not isinstance(own, str):
+        return partial(_own_loss, own)
+    if own not in OBJECTIVES:
+        raise InputError(f"--defense {settings.defense}: objective {own}: unknown; choose {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[own]
+
+
+def _own_loss(
+    own: Objective, config: TrainConfig, model: nn.Module, batch: Batch, regularized: bool, draws: torch.Generator
+) -> Tensor:
+    whose = f"--defense {config.defense}: its objective"
+    with reported(whose):
+        loss = own(config, model, batch, regularized, draws)
+    if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+        found = f"a tensor {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        detached = isinstance(loss, Tensor) and not loss.ndim
+        raise InputError(
+            f"{whose} returned {'a loss without a gradient' if detached else found}; return a scalar tensor "
+            "that depends on the network's parameters"
+        )
+    return loss
 
 
 def _logits(config: TrainConfig, model: nn.Module, ecg: Tensor) -> Tensor:

@@ -42,7 +42,9 @@ class Stopwatch:
     def pace(self, config: TrainConfig) -> Pace:
         """The pace of a stage's steps, measured; with `jr` and `nsr` of those after their warm-up."""
         step = _step(config)
-        kind = repr(replace(step, defense="none", seed=0)) + repr((config.row.objective, config.crafts))
+        kind = repr(replace(step, defense="none", seed=0)) + repr(
+            (config.row.objective, config.row.crafting, config.crafts)
+        )
         if kind not in self._paces:
             train, epoch = _line(lambda count: self._train(step, count), len(self._alike), self._patience)
             self._paces[kind] = Pace(train, epoch, self._judging(config.arch))

@@ -62,8 +62,8 @@ class Job:
 
 def default_folder(config: TrainConfig, root: Path = Path("runs")) -> Path:
     """`runs/<defense>-<arch>-<preset>-s<seed>`."""
-    arch = config.arch.replace(":", "-").replace("/", "-")
-    return root / f"{config.defense}-{arch}-{config.preset}-s{config.seed}"
+    defense, arch = (name.replace(":", "-").replace("/", "-") for name in (config.defense, config.arch))
+    return root / f"{defense}-{arch}-{config.preset}-s{config.seed}"
 
 
 def train(job: Job) -> Path:

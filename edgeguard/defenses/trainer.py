@@ -19,12 +19,13 @@ from tqdm import tqdm
 from edgeguard.attacks.gradient import eval_mode
 from edgeguard.defenses import checkpoint, distributed
 from edgeguard.defenses.averaging import averaged
+from edgeguard.defenses.batch import Batch
 from edgeguard.defenses.batches import Records
 from edgeguard.defenses.config import TrainConfig
 from edgeguard.defenses.crafting import backed_off
 from edgeguard.defenses.distortions import Distorter
 from edgeguard.defenses.feed import DROPOUT, Feed, labelling, stream
-from edgeguard.defenses.objectives import OBJECTIVES, Batch
+from edgeguard.defenses.objectives import objective_of
 from edgeguard.defenses.precision import multiplying_in
 from edgeguard.defenses.prior import restore_prior
 from edgeguard.defenses.watchdog import alarm, watchdog
@@ -166,7 +167,7 @@ class _Step(nn.Module):
         self.model = model
 
     def forward(self, settings: TrainConfig, batch: Batch, regularized: bool, draws: torch.Generator) -> Tensor:
-        return OBJECTIVES[settings.row.objective](settings, self.model, batch, regularized, draws)
+        return objective_of(settings)(settings, self.model, batch, regularized, draws)
 
 
 def _epoch(

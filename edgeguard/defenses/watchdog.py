@@ -53,7 +53,7 @@ class Watchdog:
 
 def watchdog(config: TrainConfig, records: Records, labels: np.ndarray, part: np.ndarray) -> Watchdog | None:
     """A watchdog over up to 128 records of the part, stratified; None for a training that needs none."""
-    if not config.crafts or config.crafting != "single-step":
+    if not config.crafts or config.crafting != "single-step" or config.row.crafting is not None:
         return None
     index = stratified(labels, part, min(RECORDS, len(part)), seed=0)
     return Watchdog(records, index, config.eps)

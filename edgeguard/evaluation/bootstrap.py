@@ -27,10 +27,11 @@ from scipy.special import ndtri, stdtrit
 
 from edgeguard.ecg.record import CLASSES
 from edgeguard.evaluation.bca import Bca, bca, without_one
-from edgeguard.evaluation.metrics import accuracies, challenge_classes, mean_f1
+from edgeguard.evaluation.metrics import CHALLENGE_CLASSES, accuracies, challenge_classes, mean_f1
 
 SCORES = ("accuracy", "f1", "f1_nao")
-"""Accuracy; F1, the mean of all classes (ADT paper, eq. 12); F1 of N, A and O (the official score of CinC 2017)."""
+"""Accuracy; F1, the mean of all classes (ADT paper, eq. 12); F1 of N, A and O (the official score of CinC 2017;
+of all classes where the class list has none of these)."""
 LEVEL = 0.95
 RESAMPLES = 2000
 
@@ -104,7 +105,8 @@ class Resamples:
         """float64 [...] of [..., C, C]."""
         if score == "accuracy":
             return accuracies(confusion)
-        return mean_f1(confusion, challenge_classes(self.classes) if score == "f1_nao" else None)
+        official = score == "f1_nao" and not set(CHALLENGE_CLASSES).isdisjoint(self.classes)
+        return mean_f1(confusion, challenge_classes(self.classes) if official else None)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from tqdm import tqdm
 
 from edgeguard.attacks.gradient import crafting, loss_and_gradient, pgd_path, sap, uniform_start
 from edgeguard.attacks.losses import LOSSES
+from edgeguard.attacks.own_white_box import own_white_box
 from edgeguard.attacks.smooth_cw import smooth_cw
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.evaluation.contender import Contender
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
 from edgeguard.evaluation.metrics import class_f1, confusion_matrix
-from edgeguard.evaluation.portfolio import Attack
+from edgeguard.evaluation.portfolio import ATTACKS, REGISTRY, Attack
 from edgeguard.evaluation.sources import Source, check_agreement, run_source
 from edgeguard.evaluation.subject import Subject, device_of, named
 from edgeguard.models.run import Run
@@ -225,6 +226,11 @@ def craft(
     """
     model = source.model
     ecg, mask, labels = (torch.from_numpy(part).to(device_of(model)) for part in dataset.batch(index))
+    if attack.name not in ATTACKS:
+        first = int(np.random.SeedSequence([seed, *map(int, index)]).generate_state(1)[0])
+        own = REGISTRY.get(attack.name)
+        limits: dict[str, Any] = dict(eps=attack.eps, alpha=attack.alpha, steps=attack.steps, seed=first)
+        return own_white_box(own, attack.name, model, ecg, labels, mask, **limits).cpu().numpy()
     if attack.name == "cw-smooth":
         targets = (labels + attack.target) % len(dataset.classes) if attack.target else None
         options: dict[str, Any] = dict(eps=attack.eps, alpha=attack.alpha, steps=attack.steps, targets=targets)

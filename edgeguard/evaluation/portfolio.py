@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from itertools import product
 
+from edgeguard.attacks import catalogue
 from edgeguard.attacks.losses import LEAST_CLASSES, LOSSES, check_losses
 from edgeguard.ecg.record import CLASSES
 from edgeguard.errors import InputError
 
 ATTACKS = ("clean", "pgd", "sap", "cw-smooth")
+REGISTRY = catalogue.REGISTRY.sharing(dict.fromkeys(ATTACKS))
+"""The white-box attacks; a user's own are `edgeguard.attacks.own_white_box.WhiteBox` functions."""
 PROFILES = ("paper", "strict", "full")
 _STRICT_STEPS = 40
 _FULL_STEPS = 100
@@ -70,6 +73,8 @@ def portfolio(
     `full`, fixed but for eps: cross-entropy, margin and DLR, five starts, 100 such steps, best iterate. SAP's first
     start is PGD's end as in the paper, its four others are random perturbations before smoothing.
     The smooth C&W attack has its own loss and one start: any wrong class, and in `full` each of them.
+    An attack of a user's own is told eps, and alpha and steps of the paper's profile, else eps / 10 and the number of
+    the profile's steps.
 
     Args:
         classes: of the model; DLR needs three, and is left out of `full` below.
@@ -85,7 +90,7 @@ def portfolio(
         raise InputError(f"--attack: names none; choose from {', '.join(ATTACKS)}")
     for name in names:
         if name not in ATTACKS:
-            raise InputError(f"--attack {name}: unknown; choose from {', '.join(ATTACKS)}")
+            _check_own(name)
     for option, value in (("eps", eps), ("alpha", alpha), ("steps", steps), ("smooth-steps", smooth_steps)):
         if not 0 <= value < float("inf"):
             raise InputError(f"--{option} {value:g}: at least 0 needed")
@@ -95,6 +100,9 @@ def portfolio(
     for name in names:
         if name == "clean":
             attacks.append(Attack("clean"))
+        elif name not in ATTACKS:
+            own = {"paper": (alpha, steps), "strict": (eps / 10, _STRICT_STEPS), "full": (eps / 10, _FULL_STEPS)}
+            attacks.append(Attack(name, eps, *own[profile]))
         elif profile == "strict":
             attacks += _strict(name, eps, kernels)
         elif profile == "full":
@@ -108,6 +116,14 @@ def portfolio(
                 for loss in dict.fromkeys(losses or ("ce",))
             ]
     return attacks
+
+
+def _check_own(name: str) -> None:
+    if not callable(REGISTRY.get(name)) or hasattr(REGISTRY.get(name), "walk"):
+        raise InputError(
+            f"--attack {name}: is no function; an attack by gradients is one, an attack by labels is for "
+            "edgeguard attack-onnx"
+        )
 
 
 def _strict(name: str, eps: float, kernels: str) -> list[Attack]:

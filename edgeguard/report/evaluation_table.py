@@ -109,8 +109,13 @@ def _name(row: dict[str, Any]) -> str:
     start = f", random start {row['restart'] or ''}".rstrip() if row["random_start"] else ""
     target = f", target {row['target']} on" if row["target"] else ""
     about = f"{row['loss']}{_crafted_on(row)}{start}{target}"
-    return f"{row['name'].upper()} {row['eps_uv']:g} uV ({steps}) {about} [{row['situation']}]"
+    return f"{_title(row['name'])} {row['eps_uv']:g} uV ({steps}) {about} [{row['situation']}]"
 
 
 def _crafted_on(row: dict[str, Any]) -> str:
     return "" if row["gradient"] == "run" else f", {row['gradient']}"
+
+
+def _title(attack: str) -> str:
+    """A built-in attack's abbreviation in capitals; a user's own as it was typed."""
+    return attack if ":" in attack else attack.upper()

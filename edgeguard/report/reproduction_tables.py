@@ -55,7 +55,7 @@ def attack_sheets(number: int, table: dict[str, Any]) -> list[Sheet]:
     about = [f"{_ATTACKS[published.attack]}; situation {published.situation}: {_SITUATIONS[published.situation]}."]
     about += [_records(table), *_missing(table)]
     after = _order_lines(table["order"]["accuracy"], "accuracy") + _flat(table)
-    if any(row["paper"]["odd_drops"] for row in table["rows"]):
+    if any(row["paper"] and row["paper"]["odd_drops"] for row in table["rows"]):
         after.append("A drop with an asterisk is as printed and follows neither definition.")
     accuracy = Sheet(
         f"Table {number}: {published.attack.upper()}, situation {published.situation}, accuracy",
@@ -179,16 +179,17 @@ def _header(kind: str) -> list[str]:
 
 
 def _cells(row: dict[str, Any], metric: str, kind: str) -> list[str]:
-    paper = row["paper"]
+    paper = row["paper"] or {"clean": {}, "attacked": {}, kind: {}, "odd_drops": []}
     odd = " *" if metric in paper["odd_drops"] else ""
+    drop = paper[kind].get(metric)
     return [
         row["defense"],
         *(_rate(row, part, metric) for part in _PARTS),
         _points(row["lost"][metric]),
         *(_percent(row[own][metric]) for own in ("drop_own", "drop_ref")),
-        _number(paper["clean"][metric]),
-        _number(paper["attacked"][metric]),
-        f"{100 * paper[kind][metric]:.2f}{odd}",
+        _number(paper["clean"].get(metric)),
+        _number(paper["attacked"].get(metric)),
+        "-" if drop is None else f"{100 * drop:.2f}{odd}",
     ]
 
 
@@ -250,8 +251,8 @@ def _percent(ranged: dict[str, Any]) -> str:
     return f"{100 * ranged['value']:.2f} [{100 * ranged['low']:.1f}, {100 * ranged['high']:.1f}]"
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _decimal(value: float) -> str:

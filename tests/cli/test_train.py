@@ -159,7 +159,7 @@ def test_a_budget_names_the_folder_after_the_preset_it_picks(edgeguard: Call, wa
         (["--budget", "-5m"], "--budget -5m: a time above zero"),
         (["--budget", "soon"], "--budget soon: a time above zero"),
         (["--budget", "0.000001s"], "--budget 1e-06s: over before the first step of every stage"),
-        (["--arch", "edge-x"], "--arch edge-x: unknown; choose edge-m, edge-s, cnn13 or module:factory"),
+        (["--arch", "edge-x"], "--arch edge-x: unknown; did you mean edge-s? choose edge-m, edge-s"),
         (["--arch", "cli_missing:make"], "--arch cli_missing:make: cannot be imported"),
         (["--arch", "cli_network:nobody"], "--arch cli_network:nobody: cannot be imported"),
         (["--arch", "cli_network:wide"], "returns [2, 5] for an input of [2, 1, 9000], needed [2, 4]"),

@@ -1,6 +1,7 @@
 """What a step minimises, against the papers' formulas written out in numpy."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from edgeguard.defenses import objectives
+from edgeguard.defenses.batch import Batch
 from edgeguard.defenses.config import TrainConfig
 from edgeguard.defenses.crafting import craft
-from edgeguard.defenses.objectives import Batch, jacobian, mixed_cross_entropy, nsr, trades
+from edgeguard.defenses.objectives import jacobian, mixed_cross_entropy, nsr, trades
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.models.registry import build
 
@@ -74,7 +76,7 @@ def test_the_mixed_loss_is_equation_6(dataset: Dataset, crafting: str, mix: floa
     """c L(x_adv, y) + (1 - c) L(x, y), both halves under the batch statistics of one forward."""
     config = TrainConfig(defense="at", crafting=crafting, mix=mix, temperature=temperature, eps=10.0)
     model, batch = network(dataset), make_batch(dataset, soft=soft)
-    attacked = craft(config, model, batch.ecg, batch.target, batch.mask, draws())
+    attacked = craft(config, model, batch, draws())
     logits, target = forward(model, torch.cat([batch.ecg, attacked])), rows_of(batch.target)
     clean, adversarial = (mean_cross_entropy(part, target, temperature) for part in np.split(logits, 2))
     value = mixed_cross_entropy(config, model, batch, True, draws())
@@ -91,7 +93,7 @@ def test_halves_apart_are_other_records(dataset: Dataset, count: int, mix: float
     model, batch = network(dataset), make_batch(dataset, soft=soft)
     batch = Batch(batch.ecg[:count], batch.mask[:count], batch.target[:count])
     half = count // 2
-    attacked = craft(config, model, batch.ecg[half:], batch.target[half:], batch.mask[half:], draws())
+    attacked = craft(config, model, Batch(batch.ecg[half:], batch.mask[half:], batch.target[half:]), draws())
     logits, target = forward(model, torch.cat([batch.ecg[:half], attacked])), rows_of(batch.target)
     clean = mean_cross_entropy(logits[:half], target[:half], 1.0)
     adversarial = mean_cross_entropy(logits[half:], target[half:], 1.0)
@@ -120,7 +122,7 @@ def test_trades_is_its_equation_5(dataset: Dataset, crafting: str, beta: float, 
     )
     model, batch = network(dataset), make_batch(dataset)
     reference = np.exp(log_softmax(forward(model, batch.ecg, training=False) / temperature))
-    attacked = craft(config, model, batch.ecg, torch.from_numpy(reference).float(), batch.mask, draws())
+    attacked = craft(config, model, replace(batch, target=torch.from_numpy(reference).float()), draws())
     clean, adversarial = np.split(log_softmax(forward(model, torch.cat([batch.ecg, attacked])) / temperature), 2)
     divergence = (np.exp(clean) * (clean - adversarial)).sum(1).mean()
     certain = -(rows_of(batch.target) * clean).sum(1).mean()
@@ -135,7 +137,7 @@ def test_the_gradient_of_trades_flows_through_both_predictions(config: MakeConfi
     with torch.no_grad():
         model[-1].weight.div_(40)  # off saturation
         reference = model.eval()(batch.ecg).softmax(1)
-    attacked = craft(settings_, model.train(), batch.ecg, reference, batch.mask, draws())
+    attacked = craft(settings_, model.train(), replace(batch, target=reference), draws())
     trades(settings_, model, batch, True, draws()).backward()
     clean, adversarial = (log_softmax(forward(model, ecg)) for ecg in (batch.ecg, attacked))
     p, q = np.exp(clean), np.exp(adversarial)

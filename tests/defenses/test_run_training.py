@@ -16,10 +16,11 @@ import torch
 from click.testing import CliRunner, Result
 
 from edgeguard.cli import main
+from edgeguard.defenses.batch import Batch
 from edgeguard.defenses.checkpoint import FOLDER
 from edgeguard.defenses.config import make_config
 from edgeguard.defenses.cost import forward_units
-from edgeguard.defenses.objectives import OBJECTIVES, Batch
+from edgeguard.defenses.objectives import OBJECTIVES
 from edgeguard.defenses.recipes import DEFENSES
 from edgeguard.defenses.train import LOG, SPLIT, Job, default_folder, run_config, soft_label_table, train
 from edgeguard.defenses.trainer import student_seed

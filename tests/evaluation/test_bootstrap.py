@@ -224,5 +224,12 @@ def test_what_cannot_be_scored_is_refused() -> None:
         draws.score(np.zeros((0, 120), int))
     with pytest.raises(ValueError, match="score 'auc': one of accuracy, f1, f1_nao"):
         draws.score(LABELS[None], "auc")
-    with pytest.raises(ValueError, match="none of N, A, O"):
-        Resamples(LABELS, ("a", "b", "c", "d"), resamples=2).score(LABELS[None], "f1_nao")
+
+
+def test_without_the_official_classes_all_of_them_count() -> None:
+    predicted = np.roll(LABELS, 7)[None]
+    foreign = Resamples(LABELS, ("a", "b", "c", "d"), resamples=20)
+    official, mean = (foreign.score(predicted, score) for score in ("f1_nao", "f1"))
+    np.testing.assert_array_equal(official.observed, mean.observed)
+    np.testing.assert_array_equal(official.drawn, mean.drawn)
+    assert official.observed != Resamples(LABELS, CLASSES, resamples=2).score(predicted, "f1_nao").observed

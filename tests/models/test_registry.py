@@ -8,12 +8,10 @@ from edgeguard.errors import InputError
 from edgeguard.models.registry import (
     ARCHITECTURES,
     DEFAULT_ARCHITECTURE,
+    REGISTRY,
     build,
-    check_registered,
     least_window,
-    permit_architectures,
     register_architecture,
-    registered_architectures,
 )
 
 OWN = """
@@ -96,14 +94,14 @@ def test_without_a_seed_the_global_generator_is_used():
 
 def test_a_network_of_ones_own(own: Path):
     register_architecture("registry_own:good")
-    assert "registry_own:good" in registered_architectures() and set(ARCHITECTURES) == {"edge-m", "edge-s", "cnn13"}
+    assert "registry_own:good" in REGISTRY.typed() and set(ARCHITECTURES) == {"edge-m", "edge-s", "cnn13"}
     assert build("registry_own:good", classes=3, window=40)(torch.zeros(2, 1, 40)).shape == (2, 3)
 
 
 def test_a_permitted_one_is_imported_when_it_is_built(own: Path):
     (own / "registry_later.py").write_text(OWN)
-    permit_architectures(["registry_later:good", "registry_nowhere:net"])
-    check_registered("registry_nowhere:net")
+    REGISTRY.permit(["registry_later:good", "registry_nowhere:net"])
+    REGISTRY.check("registry_nowhere:net")
     assert "registry_later" not in sys.modules
     assert build("registry_later:good", window=40)(torch.zeros(2, 1, 40)).shape == (2, 4)
     with pytest.raises(InputError, match=r"cannot be imported .*No module named 'registry_nowhere'"):
@@ -112,8 +110,8 @@ def test_a_permitted_one_is_imported_when_it_is_built(own: Path):
 
 def test_a_built_in_name_needs_no_registering():
     register_architecture("edge-s")
-    assert "edge-s" not in registered_architectures()
-    check_registered("edge-s")
+    assert "edge-s" not in REGISTRY.typed()
+    REGISTRY.check("edge-s")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +119,7 @@ def test_a_built_in_name_needs_no_registering():
 )
 def test_what_nobody_registered_is_not_imported(own: Path, arch: str):
     (own / "registry_stranger.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
-    for refuse in (check_registered, build):
+    for refuse in (REGISTRY.check, build):
         with pytest.raises(InputError, match="no file can make it run; if you trust it, name it with --arch") as caught:
             refuse(arch)
         assert str(caught.value).isprintable()
@@ -130,26 +128,26 @@ def test_what_nobody_registered_is_not_imported(own: Path, arch: str):
 
 @pytest.mark.parametrize("arch", ["", "edge-x", None, 3, ["edge-m"], {"edge-m": 1}])
 def test_what_is_no_name_is_refused(arch: object):
-    with pytest.raises(InputError, match="unknown; choose edge-m, edge-s, cnn13 or module:factory"):
-        check_registered(arch)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"unknown; .*choose edge-m, edge-s, cnn13 or MODULE:NAME"):
+        REGISTRY.check(arch)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
-        ("edge-x", "--arch edge-x: unknown; choose edge-m, edge-s, cnn13 or module:factory"),
+        ("edge-x", "--arch edge-x: unknown; .*choose edge-m, edge-s, cnn13 or MODULE:NAME"),
         ("registry_none:good", "cannot be imported .*No module named 'registry_none'"),
         ("registry_own:nobody", "cannot be imported .*nobody"),
         ("registry_own:", "cannot be imported"),
         (":good", "cannot be imported"),
         ("registry_broken:good", "cannot be imported"),
         ("registry_raising:good", "cannot be imported .*no licence"),
-        ("registry_own:number", "the factory fails"),
-        ("registry_own:nothing", "the factory fails"),
+        ("registry_own:number", "the factory, called with 4 classes, fails"),
+        ("registry_own:nothing", "the factory, called with 4 classes, fails"),
         ("registry_own:three", r"returns \[2, 3\] for an input of \[2, 1, 60\], needed \[2, 4\]"),
         ("registry_own:long", r"returns \[2, 4, 56\]"),
-        ("registry_own:wide", r"fails on an input of \[2, 1, 60\]"),
-        ("registry_own:odd", r"fails on an input of \[2, 1, 60\] .*probabilities"),
+        ("registry_own:wide", r"the network, run on an input of \[2, 1, 60\], fails"),
+        ("registry_own:odd", r"run on an input of \[2, 1, 60\], fails .*probabilities"),
         ("registry_own:text", "returned str, a torch.nn.Module is needed"),
     ],
 )

@@ -5,9 +5,10 @@ worker sees under the same path. That no job is computed twice, not even by a wo
 is the claims' doing (claim.py), not the scheduler's.
 """
 
+import importlib
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
@@ -98,7 +99,7 @@ class _Run:
                 place,
                 edgeguard.__version__,
                 needs,
-                _own_architectures(),
+                _registered(),
                 key=name,
                 resources=resources,
             )
@@ -150,24 +151,31 @@ class _Run:
 _SHARE = "the store must be one folder that the client and all workers see under the same path"
 
 
-def _own_architectures() -> tuple[str, ...]:
-    """What the user has registered here; nothing where torch, and so the registry, was never loaded."""
-    registry = sys.modules.get("edgeguard.models.registry")
-    return registry.registered_architectures() if registry else ()
+_REGISTRIES = ("edgeguard.models.registry", "edgeguard.defenses.recipes")
+"""Modules whose `REGISTRY` holds what a user registered; without torch, and so unloaded, they hold nothing."""
+
+
+def _registered() -> dict[str, tuple[str, ...]]:
+    """Module of a registry -> the names of the user's own objects that were registered here."""
+    loaded = {name: sys.modules[name] for name in _REGISTRIES if name in sys.modules}
+    return {name: module.REGISTRY.typed() for name, module in loaded.items()}
 
 
 def _compute(
-    task: Task, place: tuple[str, float], version: str, needs: list[str], architectures: tuple[str, ...] = ()
+    task: Task,
+    place: tuple[str, float],
+    version: str,
+    needs: list[str],
+    registered: Mapping[str, tuple[str, ...]] | None = None,
 ) -> str:
     """On a worker: have a job's result in the store. `needs` are there for dask to wait for; returns the key.
 
     Args:
-        architectures: the user's own that the client has registered.
+        registered: `_registered` of the client, where a person typed the names.
     """
-    if architectures:
-        from edgeguard.models.registry import permit_architectures
-
-        permit_architectures(architectures)
+    for module, names in (registered or {}).items():
+        if names:
+            importlib.import_module(module).REGISTRY.permit(names)
     if version != edgeguard.__version__:
         raise InputError(f"a worker has edgeguard {edgeguard.__version__}, the client {version}; install the same")
     root, lost_after = place

@@ -9,14 +9,14 @@ from tqdm import tqdm
 
 from edgeguard.evaluation.reproduction.claim import Owner
 from edgeguard.evaluation.reproduction.graph import Job, Plan
-from edgeguard.runtime.telling import is_quiet
+from edgeguard.runtime.telling import is_quiet, no_bars
 
 
 class Meter:
     """A bar over what is left, weighted by the jobs' cost, or by their number where none has a cost."""
 
-    def __init__(self, plan: Plan, bar: tqdm) -> None:
-        self._bar = bar
+    def __init__(self, plan: Plan, bar: tqdm, *, silent: bool = False) -> None:
+        self._bar, self._silent = bar, silent
         self._by_cost = plan.cost_left > 0
         self._jobs = len(plan.to_run)
         self._done = 0
@@ -37,9 +37,9 @@ class Meter:
         self._bar.update(job.cost if self._by_cost else 1)
 
     def note(self, text: str) -> None:
-        """A line above the bar."""
-        if not self._bar.disable:
-            self._bar.write(text, file=self._bar.fp)
+        """A line above the bar, or alone where there is none because nobody looks."""
+        if not self._silent:
+            self._bar.write(text, file=sys.stderr)
 
 
 @contextmanager
@@ -47,11 +47,10 @@ def meter(plan: Plan, *, shown: bool) -> Iterator[Meter]:
     """A meter for the jobs to run; silent where there are none."""
     unit = "unit" if plan.cost_left > 0 else "job"
     total = plan.cost_left or len(plan.to_run)
-    bar = tqdm(
-        total=total, unit=unit, unit_scale=True, dynamic_ncols=True, disable=not (shown and plan.to_run) or is_quiet()
-    )
+    silent = not (shown and plan.to_run)
+    bar = tqdm(total=total, unit=unit, unit_scale=True, dynamic_ncols=True, disable=True if silent else no_bars())
     with bar, _ticking(bar):
-        yield Meter(plan, bar)
+        yield Meter(plan, bar, silent=silent or is_quiet())
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgeguard.defenses.recipes import DEFENSES as CONTROLS
+from edgeguard.defenses.recipes import defense
 from edgeguard.errors import InputError
 from edgeguard.evaluation.reproduction.published import DEFENSES, TABLES
 
@@ -56,7 +58,7 @@ class Scope:
     Attributes:
         tables: of 2 to 6.
         figures: of FIGURES.
-        defenses: rows; the undefended network is among them.
+        defenses: rows, the paper's, controls or a user's own; the undefended network is among them.
         seeds: networks of each defence, seeds 0, 1, ...
         limit: judge at most so many test records, stratified; None: all.
         sweep_limit: the same for the strict profile and for eps (Figures 5 and 6).
@@ -75,7 +77,8 @@ class Scope:
         """Brings all into the paper's order; InputError for what it does not have, and for nothing to compare."""
         _all_known("--tables", self.tables, tuple(TABLES))
         _all_known("--figures", self.figures, FIGURES)
-        _all_known("--defenses", self.defenses, DEFENSES)
+        for name in self.defenses:
+            defense(name)
         if not self.tables and not self.figures:
             raise InputError("--only: leaves no table and no figure; name one, such as table5 or figure3")
         if "none" not in self.defenses:
@@ -83,7 +86,9 @@ class Scope:
         for option, value in (("seeds", self.seeds), ("limit", self.limit), ("sweep-limit", self.sweep_limit)):
             if value is not None and value < 1:
                 raise InputError(f"--{option} {value}: at least 1 needed")
-        for name, known in (("tables", tuple(TABLES)), ("figures", FIGURES), ("defenses", DEFENSES)):
+        # The paper's rows in its order, the controls, and a user's own as they were typed.
+        rows = tuple(dict.fromkeys((*DEFENSES, *CONTROLS, *self.defenses)))
+        for name, known in (("tables", tuple(TABLES)), ("figures", FIGURES), ("defenses", rows)):
             object.__setattr__(self, name, tuple(value for value in known if value in getattr(self, name)))
 
     @property

@@ -138,7 +138,7 @@ def _row(panel: Panel, name: str, scored: Mapping[str, _Scored], published: Publ
     row["against_none"] = None if name == "none" else _against_none(panel, name, scored)
     flat = panel.flat.get(name)
     row["zero_gradient"] = None if flat is None else rate(int(flat.sum()), flat.size)
-    row["paper"] = None if published is None else _paper(published, name)
+    row["paper"] = _paper(published, name) if published and name in published.scores else None
     return row
 
 

@@ -121,7 +121,7 @@ def test_names_on_a_command_line() -> None:
         ({"tables": ("x",)}, "--tables x"),
         ({"only": ()}, "--only"),
         ({"only": ("table5",), "defenses": ("adt",)}, "none is missing"),
-        ({"only": ("table5",), "defenses": ("none", "trades")}, "--defenses trades"),
+        ({"only": ("table5",), "defenses": ("none", "trade")}, "--defense trade: unknown; did you mean trades"),
         ({"only": ("table5",), "seeds": 0}, "--seeds 0"),
         ({"only": ("table5",), "sweep_limit": 0}, "--sweep-limit 0"),
     ],

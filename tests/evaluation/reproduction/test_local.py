@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeguard.errors import InputError
-from edgeguard.evaluation.reproduction import claim
+from edgeguard.evaluation.reproduction import claim, progress
 from edgeguard.evaluation.reproduction.graph import Job, ordered, plan
 from edgeguard.evaluation.reproduction.local import run_graph
 from edgeguard.evaluation.reproduction.store import Store
@@ -332,6 +332,18 @@ def test_a_thousand_jobs_are_planned_and_found_finished(store: Store) -> None:
     assert [job.key for job in plan(jobs, store).to_run] == [job.key for job in ordered(jobs)]
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars are drawn as on a terminal."""
+    monkeypatch.setattr(progress, "no_bars", lambda: False)
+
+
+def test_without_a_terminal_there_is_no_bar(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    run_graph([total(2), total(3)], store)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("terminal")
 def test_the_bar_counts_what_is_left_by_cost(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     done = Job("graph_jobs:total", {"value": 1}, cost=1000)
     jobs = [
@@ -349,6 +361,7 @@ def test_the_bar_counts_what_is_left_by_cost(store: Store, capsys: pytest.Captur
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("terminal")
 def test_the_bar_says_for_whom_it_waits(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     job = total(5)
     with store.claim(job) as attempt:
@@ -362,6 +375,7 @@ def test_the_bar_says_for_whom_it_waits(store: Store, capsys: pytest.CaptureFixt
     assert f"process {os.getpid()}:   0%" in err and "1/1 jobs" in err
 
 
+@pytest.mark.usefixtures("terminal")
 def test_without_costs_the_bar_counts_jobs(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     run_graph([total(2), total(3)], store)
     assert "2.00/2.00" in capsys.readouterr().err.split("\r")[-1]

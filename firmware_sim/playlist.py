@@ -12,7 +12,7 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.origin import Named
 from edgeguard.ecg.record import Record
 from edgeguard.ecg.rhythm_annotations import Span
-from edgeguard.ecg.sources import iter_records, load_dataset, read_record
+from edgeguard.ecg.sources import iter_records, load_dataset, open_source, read_record
 from edgeguard.ecg.split import split_from
 from edgeguard.ecg.stdin_stream import raw_stream
 from edgeguard.ecg.stream import Stream, stream_day, stream_source
@@ -41,7 +41,7 @@ class Playlist:
 
 
 def one_recording(name: str, named: Named | None = None) -> Playlist:
-    """The recording in the file `name` (.csv, .hea or .mat), or the one of that name in `data`.
+    """The recording in the file `name` (.csv, .hea, .mat or .atc), or the one of that name in `data`.
 
     Args:
         named: the data, and the signal to take of a record that has several. The samples of a WFDB record are read as
@@ -93,7 +93,8 @@ def recordings(count: int, model: OnnxModel | StreamModel, named: Named) -> Play
     if dataset is None or split is None:
         every = iter_records(named.data, labels=named.labels, lead=named.lead)
         chosen = islice((_mapped(record, named) for record in every), count)
-        return Playlist(chosen, f"the first {count} records of {named.data or 'the default data'}")
+        which = f"the first {count} records of {open_source(named.data, labels=named.labels).name}"
+        return Playlist(chosen, f"{which} ({named.note})" if named.note else which)
     test = split_from(dataset, split).test[:count]
     return Playlist(
         (_whole(dataset, int(i), named) for i in test),

@@ -13,8 +13,7 @@ from edgeguard.attacks.scheduler import Trace
 from edgeguard.attacks.walk import Attack
 from edgeguard.attacks.witnesses import ANY_WRONG, Witnesses, narrowest_band
 from edgeguard.ecg.dataset import Dataset
-from edgeguard.ecg.origin import Named
-from edgeguard.ecg.sources import load_dataset
+from edgeguard.ecg.origin import Named, load_named
 from edgeguard.ecg.split import stratified
 from edgeguard.ecg.unseen import file_training, unseen_records
 from edgeguard.errors import InputError
@@ -98,16 +97,7 @@ def load_windows(model: OnnxModel, named: Named, *, seed: int = 0) -> Dataset:
 
     Raises InputError as `edgeguard.ecg.sources.load_dataset` does.
     """
-    return load_dataset(
-        named.data,
-        labels=named.labels,
-        label_map=named.label_map,
-        lead=named.lead,
-        seed=seed,
-        window=model.window,
-        classes=model.classes,
-        sampling_rate=model.sampling_rate,
-    )
+    return load_named(named, seed=seed, window=model.window, classes=model.classes, sampling_rate=model.sampling_rate)
 
 
 def choose_records(

@@ -75,6 +75,8 @@ def info(
         "sampling_rate": dataset.sampling_rate,
         "window": dataset.window,
         **asdict(summary),
+        "left_out": dict(dataset.left_out),
+        "notes": list(dataset.notes),
         "picture": None if no_picture else str(picture),
     }
     title = f"{dataset.source}: {dataset.sampling_rate:g} Hz, windows of {dataset.window} samples"

@@ -17,7 +17,7 @@ from edgeguard.report.rate_text import rate_text
 @click.option(
     "--record",
     metavar="R",
-    help="One recording: a .csv, .hea or .mat file, an Apple Watch export, a name inside --data, day:SECONDS "
+    help="One recording: a .csv, .hea, .mat or .atc file, an Apple Watch export, a name inside --data, day:SECONDS "
     "(synthetic, with episodes), or - (raw samples from a pipe).",
 )
 @data_options

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from edgeguard.ecg.dataset import Dataset, build, in_classes
-from edgeguard.ecg.origin import Named, file_data, trained_on
+from edgeguard.ecg.origin import Named, file_data, load_named, trained_on
 from edgeguard.ecg.record import CLASSES, SAMPLING_RATE, Record
-from edgeguard.ecg.sources import is_unlabelled, load_dataset
+from edgeguard.ecg.sources import is_unlabelled
 from edgeguard.errors import InputError
 
 Data = str | Path | Dataset
@@ -61,8 +61,7 @@ def records_of(
         raise InputError("labels: of data a reference CSV is needed; arrays of labels go with ecg")
     given = Named(None if data is None else str(data), None if labels is None else Path(labels), label_map, lead)
     named = trained_on(run_options or {}, given) if file is None else file_data(file, given)
-    wanted["label_map"] = named.label_map
-    return load_dataset(named.data, labels=named.labels, lead=named.lead, seed=seed, **wanted)
+    return load_named(named, seed=seed, **{key: value for key, value in wanted.items() if key != "label_map"})
 
 
 def check_labelled(dataset: Dataset) -> None:

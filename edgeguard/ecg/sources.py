@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edgeguard.ecg import cinc, csv_record, wfdb_folder
+from edgeguard.ecg import alivecor, cinc, csv_record, wfdb_folder
 from edgeguard.ecg.dataset import Dataset, cache_root, cached
 from edgeguard.ecg.labels import files_beside, find_labels
 from edgeguard.ecg.record import CLASSES, Record
@@ -64,8 +64,8 @@ def load_dataset(
     """The windows of a source as a model takes them, from the cache where its content was read before.
 
     Args:
-        spec: `synthetic[:N]`, `cinc2017` (the fetched set), a CinC-2017 zip or folder, a folder of WFDB or
-            CSV records, one .csv, .hea or .mat file. None: the fetched set if it is there, else synthetic.
+        spec: `synthetic[:N]`, `cinc2017` (the fetched set), a CinC-2017 zip or folder, a folder of WFDB, AliveCor
+            or CSV records, one .csv, .hea, .mat or .atc file. None: the fetched set if it is there, else synthetic.
         labels: reference CSV to use instead of the one inside or beside; `none` for records without labels.
         seed: of the synthetic generator.
         window, sampling_rate, classes, label_map: as in `edgeguard.ecg.dataset.build`. Synthetic records have the
@@ -145,26 +145,39 @@ def _files(name: str, path: Path, labels: Path | None, lead: str | int | None) -
 
     def records(only: str | None = None) -> Iterator[Record]:
         with open_tree(path) as tree:
-            reader = _reader(tree)
-            files = reader.find_records(tree)
+            files = _located(tree)
             known = {} if unlabelled else find_labels(tree, labels)
             for record in sorted(files) if only is None else files.keys() & {only}:
-                ecg, sampling_rate = reader.read_signal(tree, files[record], lead=lead)
+                reader, stem = files[record]
+                ecg, sampling_rate = reader.read_signal(tree, stem, lead=lead)
                 yield Record(record, ecg, sampling_rate, known.get(record))
 
     return Source(name, key, records, lambda wanted: _single(name, wanted, records(wanted)))
 
 
-def _reader(tree: Tree) -> Reader:
-    """The reader of a tree's files, by their suffixes."""
+def _located(tree: Tree) -> dict[str, tuple[Reader, str]]:
+    """Record name -> its reader and its path without suffix, by the suffixes of the tree's files.
+
+    CSV files are records only where nothing else is: beside others they are labels and notes.
+    Raises InputError for a tree without records, and for two of one name.
+    """
     suffixes = {PurePosixPath(name).suffix for name in tree.names}
-    if ".mat" in suffixes:
-        return cinc
-    if ".hea" in suffixes:
-        return wfdb_folder
-    if ".csv" in suffixes:
-        return csv_record
-    raise InputError(f"{tree.path}: holds no records; name a CinC-2017 zip or folder, a WFDB or CSV folder")
+    found: dict[str, tuple[Reader, str]] = {}
+    for reader, its_own in ((cinc, ".mat"), (wfdb_folder, ".hea"), (alivecor, ".atc")):
+        if its_own not in suffixes:
+            continue
+        for name, stem in reader.find_records(tree).items():
+            # A header belongs to the file of samples beside it.
+            if reader is cinc and f"{stem}.mat" not in tree.names and f"{stem}.dat" in tree.names:
+                continue
+            taken = found.setdefault(name, (reader, stem))
+            if taken[1] != stem or (reader is alivecor and taken[0] is not alivecor):
+                raise InputError(f"{tree.path}: two records {name} ({taken[1]}, {stem}); keep one")
+    if not found and ".csv" in suffixes:
+        return {name: (csv_record, stem) for name, stem in csv_record.find_records(tree).items()}
+    if not found and not suffixes & {".mat", ".hea", ".atc"}:
+        raise InputError(f"{tree.path}: holds no records; name a CinC-2017 zip or folder, a WFDB, .atc or CSV folder")
+    return found
 
 
 def _synthetic(spec: str, count: str, seed: int) -> Source:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeguard.ecg import wfdb_folder
 from edgeguard.ecg.record import Record
 from edgeguard.ecg.sources import iter_records
 from edgeguard.ecg.synthetic_day import SyntheticDay
@@ -77,19 +78,26 @@ def stream_source(spec: str | None, *, labels: Path | None = None, lead: str | i
 def stream_wfdb(header: Path, *, lead: str | int | None = None) -> Stream:
     """A WFDB record on disk, `STRETCH` seconds at a time; samples marked invalid are NaN.
 
+    A record whose header does not say its length is read whole.
+
     Raises InputError for a record that `wfdb` cannot read, a lead that it has not, several where none is named,
     an unknown unit.
     """
     import wfdb
 
-    with open_tree(header) as tree:
-        check_headers(tree, header.stem)
     name = str(header.with_suffix(""))
     try:
-        facts, first = wfdb.rdheader(name), wfdb.rdrecord(name, sampfrom=0, sampto=1)
-        length = facts.sig_len if facts.sig_len else wfdb.rdrecord(name).sig_len
+        with open_tree(header) as tree:
+            check_headers(tree, header.stem)
+            facts = wfdb.rdheader(name)
+            if not facts.sig_len:
+                # `wfdb` reads stretches only of a record whose header says its length.
+                return stream_record(Record(header.stem, *wfdb_folder.read_signal(tree, header.stem, lead=lead)))
+        length, first = facts.sig_len, wfdb.rdrecord(name, sampfrom=0, sampto=1)
         rate, units = float(facts.fs), list(first.units)
         names = [str(one or "") for one in first.sig_name or [""] * first.n_sig]
+    except InputError:
+        raise
     except Exception as error:  # wfdb lets through whatever its parsers meet: ValueError, IndexError, its own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{header}: not a readable WFDB header ({reason}); restore its files") from error

@@ -13,7 +13,7 @@ from edgeguard.errors import InputError
 from edgeguard.runtime.archive import open_archive, read_entry
 from edgeguard.runtime.files import sha256_file
 
-RECORD_SUFFIXES = (".hea", ".mat", ".csv")
+RECORD_SUFFIXES = (".hea", ".mat", ".csv", ".atc")
 """A path that ends so names one record: its tree holds the files of that record only."""
 
 SIGNAL_BYTES = 2**29
@@ -87,7 +87,7 @@ class _Zip:
 
 @contextmanager
 def open_tree(path: Path) -> Iterator[Tree]:
-    """The files of a folder, of a zip, or of the one record that a .hea, .mat or .csv file belongs to.
+    """The files of a folder, of a zip, or of the one record that a .hea, .mat, .csv or .atc file belongs to.
 
     Raises InputError when `path` is none of these, or a zip that unpacks to more than `runtime.archive` allows.
     """

@@ -1,5 +1,6 @@
 """One simulation of a watch, from what was named to figures and files."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
@@ -148,9 +149,9 @@ def simulate_watch(
 
     Args:
         model: a window file or a streaming file; None: the newest one under `runs/`.
-        record: one recording: a .csv, .hea or .mat file, an Apple Watch export, a name inside `data`, `day:SECONDS`
-            (synthetic, with episodes), or `-` (raw samples from standard input).
-        ecg: one recording instead, microvolts [n], at `rate` hertz (by default the model's).
+        record: one recording: a .csv, .hea, .mat or .atc file, an Apple Watch export, a name inside `data`,
+            `day:SECONDS` (synthetic, with episodes), or `-` (raw samples from standard input).
+        ecg: one recording instead, microvolts [n]; `sampling_rate` is then its own (by default the model's).
         data, labels, records: how many recordings to play of which source; by default of what the file was trained on.
         join: one stream over all recordings.
         hop: seconds between decisions; None: 1, or what a streaming file has.
@@ -167,7 +168,8 @@ def simulate_watch(
         enter, leave, votes, min_duration, refractory: when an episode begins and ends (probabilities, `K/N`, seconds).
         state: file to go on from, if it is there, and to end in.
         bill: whether to estimate flash, memory, time and energy.
-        raw_format, step: of raw samples: int16, float32 or text, and microvolts of one unit.
+        rate, raw_format, step: of raw samples: hertz, int16, float32 or text, and microvolts of one unit. For `ecg`,
+            `rate` is an old name of `sampling_rate`.
         seed: of noise, faults and days.
         threads: of ONNX Runtime.
         classes, sampling_rate, window, unit: of a file that does not say; hertz, samples, `uV`, `mV` or `V`.
@@ -180,8 +182,16 @@ def simulate_watch(
     """
     if ecg is not None and (record is not None or data is not None):
         raise InputError("ecg: give it without record and data")
-    facts = StatedFacts(classes=classes, sampling_rate=sampling_rate, window=window, unit=unit, threshold=threshold)
-    opened = open_watch_file(None if model is None else located(model), threads=threads, say=say, **facts)
+    if ecg is not None and rate is not None:
+        warnings.warn("simulate(ecg=..., rate=...): give sampling_rate= instead", DeprecationWarning, stacklevel=2)
+        sampling_rate = rate
+    # The rate of arrays is theirs; a file that says its own has them resampled.
+    facts = StatedFacts(classes=classes, window=window, unit=unit, threshold=threshold)
+    assumed = StatedFacts(sampling_rate=sampling_rate)
+    if ecg is None:
+        facts, assumed = StatedFacts(**facts, **assumed), StatedFacts()
+    path = None if model is None else located(model)
+    opened = open_watch_file(path, threads=threads, say=say, assumed=assumed, **facts)
     options = watch_options(
         opened,
         front_end=front_end,
@@ -206,7 +216,7 @@ def simulate_watch(
         ecg=ecg,
         named=Named(None if data is None else str(data), None if labels is None else Path(labels), label_map, lead),
         records=records,
-        rate=rate,
+        rate=rate if ecg is None else sampling_rate,
         raw_format=raw_format,
         step=step,
         seed=seed,

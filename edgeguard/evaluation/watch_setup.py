@@ -31,16 +31,18 @@ ALARM = "A"
 """Class that a watch announces unless told otherwise."""
 
 
-def open_watch_file(path: Path | None, *, threads: int, say: Say, **facts: Unpack[StatedFacts]) -> Model:
+def open_watch_file(
+    path: Path | None, *, threads: int, say: Say, assumed: StatedFacts | None = None, **facts: Unpack[StatedFacts]
+) -> Model:
     """A window file or a streaming file, or the newest under runs/; says which.
 
     Args:
         threads: of ONNX Runtime.
-        facts: as `open_model` takes them; a streaming file says all of them itself.
+        assumed, facts: as `open_model` takes them; a streaming file says all of them itself.
     """
     file = read_model_file(path or newest_model())
     if not file.is_stream:
-        opened = open_model(file, threads=threads, **facts)
+        opened = open_model(file, threads=threads, assumed=assumed or StatedFacts(), **facts)
         say(f"model: {opened.path}")
         return opened
     stream = open_stream(file, threads=threads)

@@ -132,3 +132,15 @@ def test_bad_settings_are_refused(settings_: tuple[str, float, float], message: 
     kind, rate, step = settings_
     with pytest.raises(InputError, match=message):
         raw_stream(io.BytesIO(), kind, rate, step=step)
+
+
+@pytest.mark.parametrize("lead", ["I", "II"])
+def test_a_header_without_a_length_streams_the_same_samples(holter: tuple[Path, np.ndarray], lead: str):
+    header, leads = holter
+    header.write_text(header.read_text().replace(" 128 5760", " 128"))
+    stream = stream_wfdb(header, lead=lead)
+    np.testing.assert_allclose(np.concatenate(list(stream)), leads[:, ["I", "II"].index(lead)], atol=0.6)
+    assert stream.seconds == 45 and stream.sampling_rate == 128
+    header.with_suffix(".dat").write_bytes(b"")
+    with pytest.raises(InputError, match="restore its files"):
+        stream_wfdb(header, lead=lead)

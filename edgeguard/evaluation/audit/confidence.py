@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 from edgeguard.evaluation.audit.checks import rate_check
-from edgeguard.evaluation.audit.probabilities import gives_probabilities, probabilities
 from edgeguard.evaluation.audit.result import Abstention, Check, Confidence, ConfidenceBin, Rate
 from edgeguard.evaluation.audit.thresholds import Thresholds
 from edgeguard.evaluation.intervals import rate
@@ -40,7 +40,7 @@ class Answers:
 
 def answers_of(logits: np.ndarray, predicted: np.ndarray, labels: np.ndarray) -> Answers:
     """Of logits [N, C] that were taken for the classes int64 [N]."""
-    return Answers(probabilities(logits).max(1), predicted == labels)
+    return Answers(softmax(np.asarray(logits, np.float64), axis=1).max(1), predicted == labels)
 
 
 def calibration_error(answers: Answers, bins: int = BINS) -> float:
@@ -57,8 +57,6 @@ def calibration_error(answers: Answers, bins: int = BINS) -> float:
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The T that makes the negative log-likelihood of softmax(z / T) least (Guo et al. 2017, arXiv 1706.04599)."""
-    if gives_probabilities(np.asarray(logits, np.float64)):
-        logits = np.log(np.clip(np.asarray(logits, np.float64), 1e-12, 1))
 
     def likelihood(log_t: float) -> float:
         scaled = np.asarray(logits, np.float64) / np.exp(log_t)

@@ -6,12 +6,12 @@ from itertools import islice, zip_longest
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
+from scipy.special import softmax
 from torch import nn
 
 from edgeguard.attacks.gradient import crafting, loss_and_gradient
 from edgeguard.attacks.losses import margin
 from edgeguard.evaluation.audit.forms import Forms
-from edgeguard.evaluation.audit.probabilities import probabilities
 from edgeguard.evaluation.audit.records import Records
 from edgeguard.evaluation.audit.result import Picture
 from edgeguard.evaluation.audit.scores import ALARM, clean_classes
@@ -73,7 +73,7 @@ def _flips(evaluation: Evaluation) -> list[_Flip]:
     for entry in evaluation.judged:
         if entry.gradient is None or entry.logits is None:
             continue
-        shares = probabilities(entry.logits)
+        shares = softmax(np.asarray(entry.logits, np.float64), axis=1)
         for place in np.flatnonzero(right & (entry.predicted != evaluation.labels)):
             flip = _Flip(int(place), entry, float(shares[place, entry.predicted[place]]))
             known = best.get(flip.place)
@@ -95,7 +95,7 @@ def _picture(forms: Forms, records: Records, flip: _Flip, seed: int) -> Picture 
     label = int(labels[0])
     attack = flip.entry.attack
     adversarial = whole_codes(craft(source, dataset, np.array([record]), attack, seed), clean, attack.eps)
-    before, after = probabilities(file.logits(np.concatenate([clean, adversarial])))
+    before, after = softmax(file.logits(np.concatenate([clean, adversarial])).astype(np.float64), axis=1)
     if before.argmax() != label or after.argmax() == label:
         return None
     network = next((one.model for one in forms.audited.sources if one.twin_of), source.model)

@@ -4,10 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy.special import softmax
+
 from edgeguard.ecg.stream import stream_day
 from edgeguard.ecg.synthetic_day import SyntheticDay
 from edgeguard.errors import InputError
-from edgeguard.evaluation.audit.probabilities import probabilities
 from edgeguard.evaluation.audit.result import Check, Decision, Span, Stream
 from edgeguard.evaluation.audit.scores import ALARM
 from edgeguard.evaluation.audit.thresholds import Thresholds
@@ -106,7 +108,7 @@ def _played(model: WindowModel | StreamModel, *, seconds: float, seed: int) -> t
     def hear(event: dict[str, Any]) -> None:
         if event["event"] == "decision" and len(decisions) < SHOWN:
             logits = event["logits"]
-            shares = () if logits is None else tuple(probabilities([logits])[0].tolist())
+            shares = () if logits is None else tuple(softmax(np.asarray(logits, np.float64)).tolist())
             decisions.append(Decision(event["t"], _STATUS.get(event["status"], str(event["status"])), shares))
 
     hop = None if isinstance(model, StreamModel) else _second(model.sampling_rate)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pages import run_page
+from walkthrough import run_page
 
 import edgeguard
 from edgeguard.attacks import catalogue

@@ -1,51 +1,115 @@
-"""Runs a page of the documents word for word, as a reader would: its files, its commands, its Python, in order."""
+"""A reader of HTML and of drawings that finds in them what a person or a browser would, and records to draw."""
 
-import re
-import shlex
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
 
-from edgeguard.cli import main
+import numpy as np
 
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_SAVED = re.compile(r"[Ss]ave it as `([\w./-]+)`")
+from edgeguard.evaluation.audit.result import Picture
 
-
-def run_page(page: Path, folder: Path) -> tuple[list[str], dict[str, Any]]:
-    """Follow a page in a folder, which is the working directory.
-
-    A Python block is saved where the paragraph before it says "Save it as `NAME`", else run, all in one namespace;
-    lines of a block without a language that begin with `edgeguard` are commands; other blocks are read only.
-
-    Returns:
-        The commands that were run, and the namespace of the Python blocks.
-    """
-    run, names = [], {"__name__": "__main__"}
-    for before, language, code in _blocks(page.read_text(encoding="utf-8")):
-        saved = _SAVED.findall(before)
-        if language == "python" and saved:
-            (folder / saved[-1]).write_text(code, encoding="utf-8")
-        elif language == "python":
-            exec(compile(code, f"{page.name}: {code.splitlines()[0]}", "exec"), names)
-        elif not language:
-            for line in commands(code):
-                main(shlex.split(line)[1:], standalone_mode=False)
-                run.append(line)
-    return run, names
+VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
-def commands(code: str) -> Iterator[str]:
-    """The lines that begin with `edgeguard`, those that end in a backslash joined."""
-    for line in code.replace("\\\n", " ").splitlines():
-        if line.startswith("edgeguard "):
-            yield line.split("  #")[0].rstrip()
+@dataclass
+class Node:
+    """An element, its attributes, what stands in it, in order."""
+
+    tag: str
+    attributes: dict[str, str]
+    parent: "Node | None" = None
+    content: list["Node | str"] = field(default_factory=list)
+
+    def every(self, tag: str, **attributes: str) -> list["Node"]:
+        """All below with that tag; `class_` asks for one class of several."""
+        found = []
+        for child in self.content:
+            if isinstance(child, Node):
+                if child.tag == tag and all(child.has(name, value) for name, value in attributes.items()):
+                    found.append(child)
+                found += child.every(tag, **attributes)
+        return found
+
+    def one(self, tag: str, **attributes: str) -> "Node":
+        found = self.every(tag, **attributes)
+        assert len(found) == 1, f"{len(found)} of {tag} {attributes}"
+        return found[0]
+
+    def has(self, name: str, value: str) -> bool:
+        if name == "class_":
+            return value in self.attributes.get("class", "").split()
+        return self.attributes.get(name.replace("_", "-")) == value
+
+    def within(self, tag: str) -> bool:
+        return self.parent is not None and (self.parent.tag == tag or self.parent.within(tag))
+
+    @property
+    def text(self) -> str:
+        return "".join(child if isinstance(child, str) else child.text for child in self.content)
 
 
-def _blocks(text: str) -> Iterator[tuple[str, str, str]]:
-    """(the paragraph before it, language, code) of every fenced block."""
-    end = 0
-    for match in _BLOCK.finditer(text):
-        paragraphs = [part for part in text[end : match.start()].split("\n\n") if part.strip()]
-        yield paragraphs[-1] if paragraphs else "", match[1], match[2]
-        end = match.end()
+class _Builder(HTMLParser):
+    """Fails where an element is left open or closed twice."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.root = self.at = Node("#", {})
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        node = Node(tag, {name: value or "" for name, value in attrs}, self.at)
+        self.at.content.append(node)
+        if tag not in VOID:
+            self.at = node
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.at.content.append(Node(tag, {name: value or "" for name, value in attrs}, self.at))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.at.tag == tag, f"</{tag}> closes <{self.at.tag}>"
+        assert self.at.parent is not None
+        self.at = self.at.parent
+
+    def handle_data(self, data: str) -> None:
+        self.at.content.append(data)
+
+
+def read(html: str) -> Node:
+    """The tree of a well-formed page."""
+    builder = _Builder()
+    builder.feed(html)
+    builder.close()
+    assert builder.at is builder.root
+    return builder.root
+
+
+def parse_svg(text: str) -> ElementTree.Element:
+    """A drawing, or several side by side, as XML."""
+    return ElementTree.fromstring(f"<root>{text}</root>")
+
+
+def record(seconds: float = 30.0, *, rate: float = 300.0, left: int = 0, seed: int = 0, name: str = "A1") -> Picture:
+    """A noisy record with weights, 10 uV of perturbation, and nothing regular to compress it by."""
+    rng = np.random.default_rng(seed)
+    length = round(seconds * rate)
+    ecg = np.zeros(left + length + left, np.float32)
+    ecg[left : left + length] = np.rint(rng.normal(0, 300, length))
+    delta = np.zeros_like(ecg)
+    delta[left : left + length] = rng.choice([-10.0, 10.0], length)
+    weight = rng.random(len(ecg)).astype(np.float32)
+    return Picture(
+        record=name,
+        true="N",
+        attack="sap",
+        eps_uv=10.0,
+        clean_class="N",
+        attacked_class="A",
+        clean_probability=0.9,
+        attacked_probability=0.6,
+        sampling_rate=rate,
+        left=left,
+        length=length,
+        ecg=ecg,
+        adversarial=ecg + delta,
+        clean_saliency=weight,
+        attacked_saliency=weight[::-1].copy(),
+    )

@@ -126,11 +126,10 @@ def survival_checks(forms: Forms, found: tuple[Survival, ...], demands: Threshol
             reason = "a float file: nothing was rounded, and nothing lost by it; its own robustness is what counts"
             return (Check("survival", "survival", True, None, None, reason),)
         return (Check("survival", "survival", None, None, -demands.margin, f"survival of export: {forms.lacking}"),)
-    nothing = [one.verdict == "inconclusive" and nothing_left(one) for one in found]
+    # A budget at which the float form is wrong already decides nothing: clean records and the other budgets do.
     return tuple(
-        # Where some budgets tell, one at which the float form is wrong already is stated, and decides nothing.
-        _stated(one, forms) if empty and not all(nothing) else _survival_check(one, forms, empty)
-        for one, empty in zip(found, nothing, strict=True)
+        _stated(one, forms) if one.verdict == "inconclusive" and nothing_left(one) else _survival_check(one, forms)
+        for one in found
     )
 
 
@@ -145,12 +144,12 @@ def _stated(one: Survival, forms: Forms) -> Check:
     return Check(f"survival_{one.eps_uv:g}", "survival", None, one.difference, None, reason)
 
 
-def _survival_check(one: Survival, forms: Forms, empty: bool) -> Check:
+def _survival_check(one: Survival, forms: Forms) -> Check:
     return Check(
         f"survival_{one.eps_uv:g}",
         "survival",
-        None if empty else decide(one.difference, -one.margin, sense="least", low=one.low, high=one.high),
-        None if empty else one.difference,
+        decide(one.difference, -one.margin, sense="least", low=one.low, high=one.high),
+        one.difference,
         -one.margin,
         f"{forms.form} less {forms.reference} at {one.eps_uv:g} uV, {one.message}",
         one.needed if one.verdict == "inconclusive" and (one.needed or 0) > one.n else None,

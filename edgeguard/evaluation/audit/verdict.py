@@ -77,7 +77,9 @@ def _verdict(checks: Sequence[Check], *, why: Sequence[str], screens: bool) -> V
         return Verdict("degraded", failed)
     undecided = [one for one in checks if one.holds is None and one.bar is not None]
     if not undecided:
-        return Verdict("survives", tuple(one.reason for one in checks if one.holds and one.section in why))
+        # What a comparison left open because there was nothing to lose stands beside what it showed.
+        told = [one for one in checks if one.section in why and (one.holds or one.section == "survival")]
+        return Verdict("survives", tuple(one.reason for one in told))
     few = any(one.section == "data" for one in undecided)
     verdict = "screened" if screens and not few else "inconclusive"
     return Verdict(verdict, tuple(one.reason for one in undecided))

@@ -11,6 +11,7 @@ from edgeguard.evaluation.audit.forms import Forms
 from edgeguard.evaluation.audit.result import Check
 from edgeguard.evaluation.audit.scores import all_scores, score_checks, survival_checks, survivals, under
 from edgeguard.evaluation.audit.thresholds import Thresholds, load_thresholds
+from edgeguard.evaluation.audit.verdict import export_verdict
 from edgeguard.evaluation.audit.white_box import Judgements
 from edgeguard.evaluation.evaluate import Evaluation, Judged
 from edgeguard.evaluation.paired import tango
@@ -100,6 +101,24 @@ def test_survival_at_every_budget() -> None:
     checks = survival_checks(forms(), survived, load_thresholds())
     assert [(check.name, check.holds) for check in checks] == [("survival_10", True), ("survival_25", False)]
     assert checks[1].low is not None and checks[1].figure == survived[1].difference and checks[1].sense == "least"
+
+
+def test_where_nothing_is_left_to_lose_clean_records_decide() -> None:
+    """At 10 uV the float form has 4 of 400 left: the budget is stated, the export survives by clean accuracy."""
+    judged = {form: {10.0: evaluation(380, 4, 6)} for form in ("int8", "fp32")}
+    survived = survivals(forms(), judged, load_thresholds(), seed=0)
+    assert survived[0].verdict == "inconclusive" and "nothing to lose" in survived[0].message
+    (stated,) = survival_checks(forms(), survived, load_thresholds())
+    assert (stated.holds, stated.bar) == (None, None)
+    clean = found(judged)["clean_loss"]
+    verdict = export_verdict([clean, stated], size="quick", compared=True)
+    assert verdict.verdict == "survives"
+    assert [("clean records" in one, "nothing to lose" in one) for one in verdict.reasons] == [
+        (True, False),
+        (False, True),
+    ]
+    lost = replace(clean, holds=None)
+    assert export_verdict([lost, stated], size="default", compared=True).verdict == "inconclusive"
 
 
 def test_without_a_fair_comparison_survival_is_open() -> None:

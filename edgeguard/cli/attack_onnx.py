@@ -8,10 +8,19 @@ import click
 
 from edgeguard.cli.options import adapter_options, data_options, listed, model_options, registering
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.cli.sections import sectioned
 from edgeguard.runtime.system import processor_cores
 
 
-@click.command("attack-onnx")
+@click.command(
+    "attack-onnx",
+    cls=sectioned(
+        {
+            "Attack": ("attack", "queries", "samples", "target", "pairs", "smoothing", "high_hz"),
+            "Other files": ("compare", "transfer", "white_box"),
+        }
+    ),
+)
 @click.argument("model", metavar="[FILE.onnx]", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--attack",
@@ -21,8 +30,20 @@ from edgeguard.runtime.system import processor_cores
     help="smooth-geo: smallest smooth L2; rays-sap: smallest eps of a smooth perturbation; boundary: Lam et al.; "
     "hopskipjump: plain, for comparison; or MODULE:NAME of an attack of your own, whose code then runs.",
 )
-@click.option("--queries", type=click.IntRange(min=1), default=1000, show_default=True, help="Labels asked a record.")
-@click.option("--samples", type=click.IntRange(min=1), default=64, show_default=True, help="Records to attack.")
+@click.option(
+    "--queries",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Number of labels asked for each record.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Number of records to attack, drawn by class.",
+)
 @data_options
 @adapter_options
 @click.option(
@@ -66,13 +87,19 @@ from edgeguard.runtime.system import processor_cores
     is_flag=True,
     help="rays-sap: find the smallest eps by the file's own gradient too, through its twin, and compare; needs torch.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the choice of records and of the attack.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=processor_cores,
     show_default="processor cores",
-    help="Threads that attack; results do not depend on it.",
+    help="Number of threads that attack; results do not depend on it.",
 )
 @model_options
 @click.option(

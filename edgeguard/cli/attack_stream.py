@@ -8,6 +8,7 @@ import click
 
 from edgeguard.cli.options import adapter_options, data_options, model_options, open_file
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.cli.sections import sectioned
 from edgeguard.ecg.origin import Named, file_data
 from edgeguard.errors import InputError
 from edgeguard.report.rate_text import rate_text
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     from edgeguard.runtime.session import OnnxModel
 
 
-@click.command("attack-stream")
+@click.command(
+    "attack-stream",
+    cls=sectioned(
+        {
+            "Attack": ("ways", "source", "eps", "alpha", "steps", "smooth_steps", "loss", "draws", "period"),
+            "Watch": ("front_end", "stream", "hop"),
+            "Records": ("records", "seconds"),
+        }
+    ),
+)
 @click.argument("model", metavar="[FILE.onnx]", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--front-end",
@@ -56,19 +66,31 @@ if TYPE_CHECKING:
     show_default=True,
     help="test: records that the file's network was not trained or chosen on, as far as that is known.",
 )
-@click.option("--records", type=int, default=8, show_default=True, help="At most so many, stratified.")
-@click.option("--seconds", type=float, default=60.0, show_default=True, help="Of each record; shorter ones are left.")
+@click.option(
+    "--records", type=int, default=8, show_default=True, help="Number of records to attack, at most, drawn by class."
+)
+@click.option(
+    "--seconds",
+    type=float,
+    default=60.0,
+    show_default=True,
+    help="Seconds of each record; shorter records are left out.",
+)
 @click.option("--hop", type=float, default=1.0, show_default=True, help="Seconds between decisions.")
 @click.option(
     "--eps", type=float, default=10.0, show_default=True, help="Largest perturbation, microvolts at the skin."
 )
-@click.option("--alpha", type=float, help="Step, microvolts [default: a tenth of eps].")
-@click.option("--steps", type=int, default=20, show_default=True, help="Steps before smoothing.")
-@click.option("--smooth-steps", type=int, default=40, show_default=True, help="Steps on the smoothed perturbation.")
-@click.option("--loss", default="ce", show_default=True, help="ce, margin, dlr or rescaled.")
-@click.option("--draws", type=int, default=2, show_default=True, help="Windows of any phase that a step looks at.")
+@click.option("--alpha", type=float, help="Length of a step, microvolts [default: a tenth of eps].")
+@click.option("--steps", type=int, default=20, show_default=True, help="Number of steps before smoothing.")
+@click.option(
+    "--smooth-steps", type=int, default=40, show_default=True, help="Number of steps on the smoothed perturbation."
+)
+@click.option("--loss", default="ce", show_default=True, help="Loss: ce, margin, dlr or rescaled.")
+@click.option(
+    "--draws", type=int, default=2, show_default=True, help="Number of windows, of any phase, that a step looks at."
+)
 @click.option("--period", type=float, help="Seconds after which the perturbation repeats [default: never].")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of draws, noise and the watch's phase.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of draws, noise and the watch's phase.")
 @model_options
 @click.option(
     "--out",

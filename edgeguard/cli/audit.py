@@ -8,13 +8,22 @@ import click
 
 from edgeguard.cli.options import adapter_options, data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.cli.sections import sectioned
 from edgeguard.errors import InputError
 
 
-@click.command("audit")
+@click.command(
+    "audit",
+    cls=sectioned(
+        {
+            "Audit": ("quick", "full", "reference", "thresholds", "require", "key"),
+            "Output": ("out",),
+        }
+    ),
+)
 @click.argument("model", metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path), required=False)
-@click.option("--quick", is_flag=True, help="A screening of about 200 records in a few minutes.")
-@click.option("--full", is_flag=True, help="All test records, the full portfolio, a day of stream: hours.")
+@click.option("--quick", is_flag=True, help="Screen about 200 records in a few minutes.")
+@click.option("--full", is_flag=True, help="Judge all test records by every attack, and a day of stream; takes hours.")
 @data_options
 @adapter_options
 @click.option(
@@ -27,7 +36,7 @@ from edgeguard.errors import InputError
     "--thresholds",
     metavar="FILE.toml",
     type=click.Path(path_type=Path),
-    help="What is demanded, key by key; the defaults are in edgeguard/evaluation/audit/thresholds.toml.",
+    help="Thresholds, key by key; the defaults are in edgeguard/evaluation/audit/thresholds.toml.",
 )
 @click.option(
     "--require",
@@ -35,7 +44,13 @@ from edgeguard.errors import InputError
     help="Verdicts that the exit code depends on [default: export where there is a float form, else robustness].",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Judge at most this many records, stratified.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the choice of records and of attacks.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

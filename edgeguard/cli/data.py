@@ -100,8 +100,8 @@ def fetch(url: str | None, as_json: bool) -> None:
 
 @command.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--records", "-n", type=click.IntRange(min=1), default=1600, show_default=True, help="How many.")
-@click.option("--seed", default=0, show_default=True, help="The same seed gives the same records.")
+@click.option("--records", "-n", type=click.IntRange(min=1), default=1600, show_default=True, help="Number of records.")
+@click.option("--seed", default=0, show_default=True, help="Seed; the same one gives the same records.")
 @json_option
 def synth(folder: Path, records: int, seed: int, as_json: bool) -> None:
     """Write synthetic records to FOLDER as CinC 2017 has them: --data and any WFDB tool read them."""

@@ -19,28 +19,32 @@ from edgeguard.report.rate_text import rate_text
     show_default=True,
     help="Folder of runs, files and figures.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights, split and attacks.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of weights, parts and attacks."
+)
 @click.option(
     "--records",
     type=click.IntRange(min=1),
     default=2400,
     show_default=True,
-    help="Synthetic records; a tenth is the test part.",
+    help="Number of synthetic records; a tenth is the test part.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True, help="Of every training stage.")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=10, show_default=True, help="Epochs of every training stage."
+)
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
     default=48,
     show_default=True,
-    help="Records under black-box attack.",
+    help="Number of records under black-box attack.",
 )
 @click.option(
     "--queries",
     type=click.IntRange(min=1),
     default=1000,
     show_default=True,
-    help="Labels that it asks a record.",
+    help="Number of labels that it asks for each record.",
 )
 @json_option
 def command(out: Path, as_json: bool, **options: int) -> None:

@@ -8,9 +8,32 @@ import click
 
 from edgeguard.cli.options import adapter_options, data_options, listed, model_options, registering
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.cli.sections import sectioned
 
 
-@click.command("evaluate")
+@click.command(
+    "evaluate",
+    cls=sectioned(
+        {
+            "Attack": (
+                "attack",
+                "profile",
+                "full",
+                "gradient",
+                "loss",
+                "eps",
+                "alpha",
+                "steps",
+                "smooth_steps",
+                "kernels",
+                "mask",
+                "source",
+                "checks",
+            ),
+            "Comparison": ("compare", "margin", "hunt"),
+        }
+    ),
+)
 @click.argument("model", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
 @data_options
 @adapter_options
@@ -26,7 +49,7 @@ from edgeguard.cli.output import emit, json_option, say
     help="paper (as published), strict (fixed, worst case) or full (all there is, slow) [default: strict for a file, "
     "paper for a run and where one of the paper profile's options is given].",
 )
-@click.option("--full", is_flag=True, help="The same as --profile full.")
+@click.option("--full", is_flag=True, help="Use --profile full.")
 @click.option(
     "--gradient",
     help="What crafts on a file: any of twin, twin-pure, parent, mean, none, with commas "
@@ -34,11 +57,16 @@ from edgeguard.cli.output import emit, json_option, say
 )
 @click.option("--loss", help="Any of ce, margin, dlr, rescaled, with commas (paper profile) [default: ce].")
 @click.option("--eps", type=float, default=10.0, show_default=True, help="Largest perturbation, microvolts.")
-@click.option("--alpha", type=float, help="Step, microvolts (paper profile) [default: 1].")
-@click.option("--steps", type=int, help="Steps before smoothing (paper profile) [default: 20].")
-@click.option("--smooth-steps", type=int, help="Steps on the smoothed perturbation (paper profile) [default: 40].")
-@click.option("--kernels", default="nest25", show_default=True, help="nest25 or zip5: SAP's smoothing.")
-@click.option("--mask", help="loop, or end: padding masked only in the result (paper profile) [default: loop].")
+@click.option("--alpha", type=float, help="Length of a step, microvolts (paper profile) [default: 1].")
+@click.option("--steps", type=int, help="Number of steps before smoothing (paper profile) [default: 20].")
+@click.option(
+    "--smooth-steps", type=int, help="Number of steps on the smoothed perturbation (paper profile) [default: 40]."
+)
+@click.option("--kernels", default="nest25", show_default=True, help="Smoothing of SAP: nest25 or zip5.")
+@click.option(
+    "--mask",
+    help="When padding is masked: loop, in every step; end, only in the result (paper profile) [default: loop].",
+)
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
@@ -68,11 +96,11 @@ from edgeguard.cli.output import emit, json_option, say
     "--checks/--no-checks",
     default=True,
     show_default=True,
-    help="On up to 64 records, whether the model only looks robust because its gradient is masked. Of situation II; a "
-    "tripped check is told and leaves the exit code as it is.",
+    help="Look, on up to 64 records, whether the model only looks robust because its gradient is masked. Of situation "
+    "II; a tripped check is told and leaves the exit code as it is.",
 )
 @click.option("--limit", type=int, help="Judge at most this many records, stratified.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of random starts and --limit.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random starts and of --limit.")
 @model_options
 @json_option
 def command(

@@ -9,9 +9,19 @@ import click
 from edgeguard.cli.options import adapter_options, data_options, known_arch_option, listed
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.cli.rungs import rung_lines
+from edgeguard.cli.sections import sectioned
 
 
-@click.command("export")
+@click.command(
+    "export",
+    cls=sectioned(
+        {
+            "Files to make": ("int8", "streaming", "hop", "close", "out"),
+            "Quantisation": ("calibration", "calibration_windows", "input_bits", "input_step", "portable", "exclude"),
+            "Facts that FILE.onnx does not say": ("classes", "sampling_rate", "window", "unit", "threshold"),
+        }
+    ),
+)
 @click.argument("run", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
 @click.option("--int8", is_flag=True, help="Also the quantised file; of FILE.onnx calibrated on --data.")
 @click.option("--streaming", is_flag=True, help="Also a file that takes one hop at a time, of the last file made.")
@@ -28,12 +38,12 @@ from edgeguard.cli.rungs import rung_lines
     help="Where the network pads (same padding), make a stream of the frames that no padding reaches: close to the "
     "window file, at a cost that is measured on --data and stated.",
 )
-@click.option("--classes", help="Of FILE.onnx in the order of its logits, where it does not say: N,A,O,~")
-@click.option("--unit", help="Of the input of FILE.onnx, where it does not say: uV, mV or V.")
-@click.option("--window", type=int, metavar="SAMPLES", help="Of FILE.onnx, where it does not say.")
-@click.option("--sampling-rate", type=float, metavar="HZ", help="Of FILE.onnx, where it does not say.")
+@click.option("--classes", help="Class names in the order of the outputs of FILE.onnx, such as N,A,O,~")
+@click.option("--unit", help="Unit of the input of FILE.onnx: uV, mV or V.")
+@click.option("--window", type=int, metavar="SAMPLES", help="Length of the input of FILE.onnx.")
+@click.option("--sampling-rate", type=float, metavar="HZ", help="Sampling rate of the input of FILE.onnx.")
 @click.option(
-    "--threshold", type=float, help="Of FILE.onnx with a single output: from here on it means the second class."
+    "--threshold", type=float, help="Probability from which the single output of FILE.onnx means the second class."
 )
 @known_arch_option()
 @data_options
@@ -44,18 +54,20 @@ from edgeguard.cli.rungs import rung_lines
     help="auto (ranks several on validation records, clean and attacked), minmax, percentile:99.99 or entropy "
     "[default: auto; percentile:99.99 for networks above 100 million multiply-accumulates a window].",
 )
-@click.option("--calibration-windows", type=int, default=200, show_default=True, help="Records to calibrate on.")
+@click.option(
+    "--calibration-windows", type=int, default=200, show_default=True, help="Number of records to calibrate on."
+)
 @click.option(
     "--input-bits",
     type=click.Choice(["8", "16"]),
     default="8",
     show_default=True,
-    help="Of the input's codes; with 16 the first convolution runs in float.",
+    help="Bits of the input's codes; with 16 the first convolution runs in float.",
 )
 @click.option(
     "--input-step",
     type=float,
-    help="Microvolts from code to code of the input [default: 31.25, with auto also 15.625; of FILE.onnx what holds "
+    help="Step of the input's codes, microvolts [default: 31.25, with auto also 15.625; of FILE.onnx what holds "
     "99.99 % of the records' samples, with auto also finer ones; 16 bits: 1].",
 )
 @click.option("--portable", is_flag=True, help="Weights of 7 bits, safe on processors whose 8-bit products saturate.")

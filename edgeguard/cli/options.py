@@ -105,14 +105,23 @@ def model_options(function: F) -> F:
     """The facts of a foreign file that its metadata lack, and the session's threads; taken by `open_file`."""
     for option in (
         known_arch_option(),
-        click.option("--classes", help="Of the model in the order of its logits, where its file does not say: N,A,O,~"),
+        click.option("--classes", help="Class names in the order of the model's outputs, such as N,A,O,~"),
         click.option(
-            "--threshold", type=float, metavar="P", help="Probability from which a single output is the second class."
+            "--threshold",
+            type=float,
+            metavar="P",
+            help="Probability from which a single output means the second class.",
         ),
-        click.option("--unit", help="Of the model's input, where its file does not say: uV, mV or V."),
-        click.option("--window", type=int, metavar="SAMPLES", help="Of the model, where its file does not say."),
-        click.option("--sampling-rate", type=float, metavar="HZ", help="Of the model, where its file does not say."),
-        click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of ONNX Runtime."),
+        click.option("--unit", help="Unit of the model's input: uV, mV or V."),
+        click.option("--window", type=int, metavar="SAMPLES", help="Length of the model's input."),
+        click.option("--sampling-rate", type=float, metavar="HZ", help="Sampling rate of the model's input."),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Number of ONNX Runtime threads.",
+        ),
     ):
         function = option(function)
     return function

@@ -16,11 +16,20 @@ from edgeguard.cli.output import emit, json_option
     type=float,
     multiple=True,
     metavar="SHARE",
-    help="Of records that one of the two networks alone has right; repeat for several [default: a table].",
+    help="Share of records that one of the two networks alone has right; repeat for several [default: a table].",
 )
-@click.option("--power", type=float, default=80.0, show_default=True, metavar="PERCENT", help="Chance of the verdict.")
-@click.option("--loss", type=float, default=0.0, show_default=True, metavar="POINTS", help="What the export costs.")
-@click.option("--records", type=int, metavar="N", help="The other way round: what so many records can tell.")
+@click.option(
+    "--power",
+    type=float,
+    default=80.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Probability that the verdict is reached.",
+)
+@click.option(
+    "--loss", type=float, default=0.0, show_default=True, metavar="POINTS", help="Accuracy that the export costs."
+)
+@click.option("--records", type=int, metavar="N", help="Number of records, to ask what so many can tell.")
 @json_option
 def command(
     margin: float, discordant: tuple[float, ...], power: float, loss: float, records: int | None, as_json: bool

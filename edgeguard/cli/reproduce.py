@@ -8,14 +8,25 @@ import click
 
 from edgeguard.cli.options import data_options, listed, read_lines, registering
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.cli.sections import sectioned
 
 _SWEPT = 384
 
 
-@click.command("reproduce")
-@click.option("--tables", default="2,3,4,5,6", show_default=True, help="Any of the paper's tables.")
-@click.option("--figures", default="1,3,4,5,6", show_default=True, help="Any of its figures.")
-@click.option("--only", help="Instead of both: names such as table5,figure3.")
+@click.command(
+    "reproduce",
+    cls=sectioned(
+        {
+            "What is reproduced": ("tables", "figures", "only", "defenses", "seeds", "control"),
+            "Networks": ("arch", "preset", "epochs", "runs"),
+            "Records": ("limit", "sweep_limit"),
+            "Machine": ("dry_run",),
+        }
+    ),
+)
+@click.option("--tables", default="2,3,4,5,6", show_default=True, help="Tables of the paper.")
+@click.option("--figures", default="1,3,4,5,6", show_default=True, help="Figures of the paper.")
+@click.option("--only", help="Tables and figures by name, instead of both options: table5,figure3.")
 @click.option(
     "--defenses",
     default="none,jr,nsr,dd,at,init-adt,dist-adt,adt",
@@ -31,23 +42,27 @@ _SWEPT = 384
     callback=registering("arch"),
     help="edge-s, edge-m, cnn13, or MODULE:FACTORY, whose code then runs.",
 )
-@click.option("--preset", default="fast", show_default=True, help="Of the networks: fast, full, lite or paper.")
+@click.option("--preset", default="fast", show_default=True, help="Preset of the networks: fast, full, lite or paper.")
 @click.option("--epochs", type=int, help="Epochs of every stage [default: the preset's].")
-@click.option("--seeds", type=int, default=1, show_default=True, help="Networks of each defence: seeds 0, 1, ...")
+@click.option(
+    "--seeds", type=int, default=1, show_default=True, help="Number of networks of each defence: seeds 0, 1, ..."
+)
 @data_options
 @click.option(
     "--test-records",
     type=click.Path(path_type=Path),
     help="File of record names, one a line, that make up the test part.",
 )
-@click.option("--split-seed", type=int, default=0, show_default=True, help="Of train, validation and test parts.")
-@click.option("--limit", type=int, help="Judge at most so many test records, stratified [default: all].")
+@click.option(
+    "--split-seed", type=int, default=0, show_default=True, help="Seed of the training, validation and test parts."
+)
+@click.option("--limit", type=int, help="Number of test records to judge, drawn by class [default: all].")
 @click.option(
     "--sweep-limit",
     type=int,
     default=_SWEPT,
     show_default=True,
-    help="The same for the strict profile and for the sweeps over eps (Figures 5 and 6).",
+    help="Number of records for the strict profile and for the sweeps over eps (Figures 5 and 6).",
 )
 @click.option(
     "--control",
@@ -61,9 +76,9 @@ _SWEPT = 384
     help="Folder of finished runs to take; may be given more than once. Also looked through: --out, runs/, the zoo.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and its cost on this machine; write nothing.")
-@click.option("--cluster", metavar="ADDRESS", help="Of a dask scheduler whose workers see --out and the data.")
-@click.option("--workers", type=click.IntRange(min=1), help="So many processes of this machine.")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--cluster", metavar="ADDRESS", help="Address of a dask scheduler whose workers see --out and the data.")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of processes on this machine.")
+@click.option("--device", default="cpu", show_default=True, help="Device: cpu or cuda.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -9,10 +9,22 @@ import click
 
 from edgeguard.cli.options import adapter_options, data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
+from edgeguard.cli.sections import sectioned
 from edgeguard.report.rate_text import rate_text
 
 
-@click.command("simulate")
+@click.command(
+    "simulate",
+    cls=sectioned(
+        {
+            "What is played": ("record", "data", "labels", "label_map", "lead", "records", "join", "annotations"),
+            "Watch": ("hop", "chunk", "fifo_depth", "deadline_ms", "busy_ms", "realtime", "front_end", "faults"),
+            "Episodes": ("watch", "enter", "leave", "votes", "min_duration", "refractory"),
+            "Raw samples of --record -": ("rate", "raw_format", "step"),
+            "Output": ("state", "live", "billed", "out"),
+        }
+    ),
+)
 @click.argument("model", metavar="[FILE.onnx]", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--record",
@@ -22,11 +34,17 @@ from edgeguard.report.rate_text import rate_text
 )
 @data_options
 @adapter_options
-@click.option("--records", type=int, default=8, show_default=True, help="How many recordings of --data to play.")
-@click.option("--join", is_flag=True, help="One stream over all recordings, so that short ones fill a window too.")
+@click.option("--records", type=int, default=8, show_default=True, help="Number of recordings of --data to play.")
+@click.option("--join", is_flag=True, help="Play all recordings as one stream, so that short ones fill a window too.")
 @click.option("--hop", type=float, help="Seconds between decisions [default: 1, or what a streaming file has].")
-@click.option("--chunk", type=int, default=16, show_default=True, help="Samples at which the FIFO interrupts.")
-@click.option("--fifo-depth", type=int, default=32, show_default=True, help="Samples that the FIFO holds.")
+@click.option(
+    "--chunk",
+    type=int,
+    default=16,
+    show_default=True,
+    help="Number of samples at which the sensor's FIFO wakes the processor.",
+)
+@click.option("--fifo-depth", type=int, default=32, show_default=True, help="Number of samples that the FIFO holds.")
 @click.option("--deadline-ms", type=float, help="Time allowed to a decision [default: the hop].")
 @click.option(
     "--busy-ms",
@@ -46,7 +64,7 @@ from edgeguard.report.rate_text import rate_text
     "faults",
     multiple=True,
     metavar="NAME[:KEY=VALUE,...]",
-    help="Befalls the front end: lost-packets, fifo-overflow, lead-off, saturation, motion, mains, clock-drift, "
+    help="Fault of the front end: lost-packets, fifo-overflow, lead-off, saturation, motion, mains, clock-drift, "
     "duplicated, late or brown-out; may be given more than once.",
 )
 @click.option(
@@ -58,23 +76,31 @@ from edgeguard.report.rate_text import rate_text
 @click.option("--watch", help="Classes whose episodes are announced: A,O [default: A, where the model has it].")
 @click.option("--enter", type=float, help="Probability from which a hop votes for a class.")
 @click.option("--leave", type=float, help="Probability below which a hop votes against it.")
-@click.option("--votes", metavar="K/N", help="So many of the latest hops must agree.")
-@click.option("--min-duration", type=float, metavar="SECONDS", help="An episode lasts so long before it is announced.")
-@click.option("--refractory", type=float, metavar="SECONDS", help="Between two announcements of a class.")
+@click.option("--votes", metavar="K/N", help="How many of the latest hops must agree.")
+@click.option(
+    "--min-duration", type=float, metavar="SECONDS", help="Seconds that an episode lasts before it is announced."
+)
+@click.option(
+    "--refractory", type=float, metavar="SECONDS", help="Seconds between two announcements of a class, at least."
+)
 @click.option("--state", type=click.Path(path_type=Path), help="File to go on from, if it is there, and to end in.")
 @click.option("--live", is_flag=True, help="Show signal, state and bill in the terminal.")
 @click.option("--bill", "billed", is_flag=True, help="Estimate flash, memory, time and energy on microcontrollers.")
-@click.option("--rate", type=float, metavar="HZ", help="Of the samples of --record -.")
+@click.option("--rate", type=float, metavar="HZ", help="Sampling rate of the samples of --record -.")
 @click.option(
     "--format",
     "raw_format",
     type=click.Choice(["int16", "float32", "text"]),
     default="int16",
     show_default=True,
-    help="Of the samples of --record -.",
+    help="Format of the samples of --record -.",
 )
-@click.option("--step", type=float, default=1.0, show_default=True, help="Microvolts of one unit of --record -.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of noise, faults and days.")
+@click.option(
+    "--step", type=float, default=1.0, show_default=True, help="Microvolts of one unit in the samples of --record -."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of noise, faults and synthetic days."
+)
 @model_options
 @click.option(
     "--out",

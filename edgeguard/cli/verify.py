@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from edgeguard.cli.options import listed, model_options
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.cli.rungs import rung_lines
+from edgeguard.cli.sections import sectioned
 from edgeguard.errors import InputError
 
 _LADDER_OPTIONS = ("rows", "data", "labels", "lead", "golden", "seed")
@@ -17,12 +18,15 @@ _FILE_OPTIONS = ("classes", "unit", "window", "sampling_rate", "threshold", "thr
 _SHOWN_FAILURES = 20
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    cls=sectioned({"What is checked": ("rows", "golden", "public_key", "thresholds")}),
+)
 @click.argument(
     "files", metavar="[WITNESSES.npz|CERTIFICATE.json] [FILE.onnx]...", type=click.Path(path_type=Path), nargs=-1
 )
 @click.option(
-    "--rows", type=click.IntRange(min=1), default=64, show_default=True, help="Windows to compare engines on."
+    "--rows", type=click.IntRange(min=1), default=64, show_default=True, help="Number of windows to compare engines on."
 )
 @click.option(
     "--data",
@@ -39,7 +43,7 @@ _SHOWN_FAILURES = 20
     metavar="DIR",
     help="Write golden vectors there, as .golden.npz and .golden.h [default: check those beside the file, if any].",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the choice of windows.")
 @click.option(
     "--public-key",
     type=click.Path(path_type=Path),

@@ -18,7 +18,7 @@ from helpers.real_records import parse_with_records
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.ecg.split import split_from, stratified
-from edgeguard.evaluation.evaluate import Paths, craft
+from edgeguard.evaluation.adversarial import Paths, craft
 from edgeguard.evaluation.paired import paired_difference
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.evaluation.profiles import PROFILE_VERSIONS

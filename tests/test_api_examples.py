@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from short_work import SHORT, STRICT
 
 from edgeguard.evaluation.audit.result import Audit, Rate
 from edgeguard.evaluation.audit.sizes import SIZES, Size
@@ -21,7 +22,7 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(encoding="utf
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder of its own, and an audit of a few records, steps and checks."""
     monkeypatch.setitem(SIZES, "quick", Size(8, "strict", 3, 20, 4, 5, 60.0, 8, 1))
-    monkeypatch.setattr("edgeguard.evaluation.portfolio._STRICT_STEPS", 4)
+    monkeypatch.setattr(STRICT, SHORT)
     monkeypatch.setattr("edgeguard.evaluation.audit.findings.check_contender", lambda *_, **__: [])
     monkeypatch.chdir(tmp_path)
     return tmp_path

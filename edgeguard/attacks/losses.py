@@ -44,6 +44,22 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
     return margin(logits, labels) / (largest[:, 0] - largest[:, 2]).clamp_min(_LEAST_RANGE)
 
 
+def targeted_dlr(targets: Tensor) -> Loss:
+    """The loss [B] that leads towards classes `targets` int64 [B] (Croce & Hein 2020, eq. 7).
+
+    The target's logit less the right one, in units of the gap between the largest logit and the mean of the third and
+    the fourth largest; of three classes, the third. Where these are equal the gap counts as 1e-6.
+    """
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        largest = logits.topk(min(4, logits.shape[1]), dim=1).values
+        gap = (largest[:, 0] - largest[:, 2:].mean(1)).clamp_min(_LEAST_RANGE)
+        rows = torch.arange(len(logits), device=logits.device)
+        return (logits[rows, targets] - logits[rows, hard_labels(labels)]) / gap
+
+    return loss
+
+
 def rescaled(logits: Tensor, labels: Tensor) -> Tensor:
     """[B]: cross-entropy on logits stretched or shrunk until each record's largest and smallest are 10 apart.
 

@@ -1,6 +1,6 @@
 """Square Attack on one lead: a score-based black-box search, to catch networks that only hide their gradient."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,7 +13,14 @@ _HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 def square(
-    score: Score, ecg: np.ndarray, mask: np.ndarray, *, eps: float, queries: int = 100, seed: int = 0
+    score: Score,
+    ecg: np.ndarray,
+    mask: np.ndarray,
+    *,
+    eps: float,
+    queries: int = 1000,
+    seed: int = 0,
+    streams: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
     """Adversarial ecg float32 [B, 1, T] within eps microvolts of `ecg`, found from the values of `score` alone.
 
@@ -24,19 +31,24 @@ def square(
     Args:
         score: called `queries` times on all records; the first call is on the start, which is random segments.
         mask: bool [B, 1, T], False on padding; the perturbation is zero there.
+        streams: a number a record, which with `seed` makes its random numbers, so that its company does not matter;
+            by default its place.
     """
-    rng = np.random.default_rng(seed)
     count, _, samples = ecg.shape
-    delta = _signs(rng, (count, 1, samples), max(1, samples // 100)) * np.float32(eps) * mask
+    rngs = [np.random.default_rng([seed, int(number)]) for number in (range(count) if streams is None else streams)]
+    segments, every = max(1, samples // 100), (count, queries)
+    delta = np.stack([_signs(rng, samples, segments) for rng in rngs])[:, None] if rngs else np.zeros_like(ecg)
+    delta = delta * np.float32(eps) * mask
+    places = np.array([rng.random(queries) for rng in rngs]).reshape(every)
+    signs = np.array([rng.choice(np.array([-eps, eps], np.float32), queries) for rng in rngs]).reshape(every)
     best = score(ecg + delta)
     for query in range(1, queries):
         halvings = sum(query * 10_000 / queries > at for at in _HALVED_AT)
         length = max(1, round(_FIRST_SHARE / 2**halvings * samples))
-        start = rng.integers(0, samples - length + 1, count)[:, None, None]
+        start = np.floor(places[:, query] * (samples - length + 1))[:, None, None]
         place = np.arange(samples)
         inside = (place >= start) & (place < start + length)
-        sign = rng.choice(np.array([-eps, eps], np.float32), (count, 1, 1))
-        proposal = np.where(inside, sign, delta) * mask
+        proposal = np.where(inside, signs[:, query, None, None].astype(np.float32), delta) * mask
         value = score(ecg + proposal)
         better = value >= best
         delta = np.where(better[:, None, None], proposal, delta)
@@ -44,8 +56,6 @@ def square(
     return (ecg + delta).astype(np.float32)
 
 
-def _signs(rng: np.random.Generator, shape: tuple[int, int, int], length: int) -> np.ndarray:
-    """float32 of the shape: +1 or -1, the same over segments of `length` samples."""
-    segments = -(-shape[2] // length)
-    signs = rng.choice(np.array([-1, 1], np.float32), (*shape[:2], segments))
-    return np.repeat(signs, length, axis=2)[..., : shape[2]]
+def _signs(rng: np.random.Generator, samples: int, length: int) -> np.ndarray:
+    """float32 [samples]: +1 or -1, the same over segments of `length` samples."""
+    return np.repeat(rng.choice(np.array([-1, 1], np.float32), -(-samples // length)), length)[:samples]

@@ -41,12 +41,12 @@ from edgeguard.cli.sections import sectioned
 @click.option(
     "--attack",
     callback=registering("attack"),
-    help="Any of clean, pgd, sap, cw-smooth, and MODULE:NAME of an attack of your own, whose code then runs; with "
-    "commas [default: clean,pgd,sap; --full: all].",
+    help="Any of clean, pgd, sap, cw-smooth, square, and MODULE:NAME of an attack of your own, whose code then runs; "
+    "with commas [default: clean,pgd,sap; strict: square too; --full: all].",
 )
 @click.option(
     "--profile",
-    help="paper (as published), strict (fixed, worst case) or full (all there is, slow) [default: strict for a file, "
+    help="paper (as published), strict (fixed, worst case) or full (longer, slow) [default: strict for a file, "
     "paper for a run and where one of the paper profile's options is given].",
 )
 @click.option("--full", is_flag=True, help="Use --profile full.")
@@ -99,7 +99,7 @@ from edgeguard.cli.sections import sectioned
     help="Look, on up to 64 records, whether the model only looks robust because its gradient is masked. Of situation "
     "II; a tripped check is told and leaves the exit code as it is.",
 )
-@click.option("--limit", type=int, help="Judge at most this many records, stratified.")
+@click.option("--limit", "--samples", "limit", type=int, help="Judge at most this many records, stratified.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random starts and of --limit.")
 @model_options
 @json_option

@@ -13,9 +13,9 @@ from edgeguard.attacks.divergence import SHAPES, hunt, straddle
 from edgeguard.attacks.losses import Loss
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.errors import InputError
+from edgeguard.evaluation.adversarial import whole_codes
 from edgeguard.evaluation.contender import Contender
 from edgeguard.evaluation.divergences import Divergences
-from edgeguard.evaluation.evaluate import whole_codes
 from edgeguard.evaluation.intervals import rate
 from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.sources import Source

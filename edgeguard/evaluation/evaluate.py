@@ -1,34 +1,28 @@
 """Accuracy of a classifier, clean and under attack."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from edgeguard.attacks.gradient import crafting, loss_and_gradient, pgd_path, sap, uniform_start
-from edgeguard.attacks.losses import LOSSES
-from edgeguard.attacks.own_white_box import own_white_box
-from edgeguard.attacks.smooth_cw import smooth_cw
 from edgeguard.ecg.dataset import Dataset
+from edgeguard.evaluation.adversarial import BATCH, Crafted, zero_gradient
+from edgeguard.evaluation.cascade import Entrant, Standing, run_cascade
 from edgeguard.evaluation.contender import Contender
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
 from edgeguard.evaluation.metrics import class_f1, confusion_matrix
-from edgeguard.evaluation.portfolio import ATTACKS, REGISTRY, Attack
-from edgeguard.evaluation.sources import Source, check_agreement, run_source
-from edgeguard.evaluation.subject import Subject, device_of, named
+from edgeguard.evaluation.portfolio import Attack
+from edgeguard.evaluation.sources import check_agreement, run_source
+from edgeguard.evaluation.subject import Subject, named
 from edgeguard.models.run import Run
 from edgeguard.runtime.telling import no_bars
 
-# The feature maps of more records leave a processor's cache: 64 take a fifth longer a record on edge-m.
-_BATCH = 32
 _CHECKED = 256
-
-Paths = dict[tuple[Any, ...], tuple[torch.Tensor, torch.Tensor]]
-"""What a PGD attack is set to: (where it ended, what it found), perturbations [B, 1, T]."""
+SPACES = {"plain": ("pgd", "square"), "smooth": ("sap",)}
+"""Space -> the families of attacks that search it: every perturbation within eps, and SAP's smoothed ones."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +30,13 @@ class Judged:
     """What one attack did: the class that each record was given.
 
     Attributes:
-        predicted: int64 [N].
+        predicted: int64 [N]; in a cascade, of a record that was not attacked what it stands at, wrong where it fell to
+            an earlier attack.
         zero_gradient: bool [N], True where the attack's loss has no gradient at the clean record to start from; None
             for clean records.
         gradient: name of the source that crafted; None for clean records.
         logits: float32 [N, C], what `predicted` was read from; None where they were not kept.
+        attacked: bool [N], the records that still stood and were attacked; None where all were.
     """
 
     attack: Attack
@@ -49,6 +45,7 @@ class Judged:
     zero_gradient: np.ndarray | None = None
     gradient: str | None = None
     logits: np.ndarray | None = None
+    attacked: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -72,9 +69,13 @@ class Evaluation:
         """
         worst = self.labels.copy()
         for entry in self.judged:
-            if gradient is None or entry.gradient in (None, gradient):
+            if gradient is None or entry.gradient == gradient or entry.attack.name == "clean":
                 worst = np.where(worst == self.labels, entry.predicted, worst)
         return worst
+
+    def of(self, families: Sequence[str]) -> "Evaluation":
+        """The attacks of some families alone."""
+        return replace(self, judged=[entry for entry in self.judged if entry.attack.family in families])
 
     def gradients(self) -> tuple[str, ...]:
         """Names of the sources that crafted."""
@@ -103,7 +104,7 @@ def evaluate(
     assert source is not None or all(attack.name == "clean" for attack in attacks)
     name = "parent" if subject.is_file and situation == "II" else "run"
     sources = (run_source(source, name),) if source else ()
-    return _judge_all([_Entrant(subject, sources, situation)], dataset, index, attacks, seed, title)[0]
+    return _judge_all([Entrant(subject, subject, sources, situation)], dataset, index, attacks, seed, title)[0]
 
 
 def evaluate_contenders(
@@ -119,170 +120,66 @@ def evaluate_contenders(
         for source in one.sources:
             if source.twin_of is not None:
                 check_agreement(source, one.crafting, dataset.batch(index[:_CHECKED])[0])
-    entrants = [_Entrant(one.subject, one.sources, one.situation) for one in contenders]
+    entrants = [Entrant(one.subject, one.crafting, one.sources, one.situation) for one in contenders]
     title = " and ".join(one.title for one in contenders)
     return _judge_all(entrants, dataset, index, attacks, seed, title)
 
 
-@dataclass(frozen=True)
-class _Entrant:
-    subject: Subject
-    sources: tuple[Source, ...]
-    situation: str
-
-    def plan(self, attacks: Sequence[Attack]) -> list[tuple[Attack, Source | None]]:
-        """Each attack with each source; clean records once."""
-        plan: list[tuple[Attack, Source | None]] = []
-        for attack in attacks:
-            plan += [(attack, source) for source in self.sources] if attack.name != "clean" else [(attack, None)]
-        return plan
-
-
 def _judge_all(
-    entrants: Sequence[_Entrant], dataset: Dataset, index: np.ndarray, attacks: Sequence[Attack], seed: int, title: str
+    entrants: Sequence[Entrant], dataset: Dataset, index: np.ndarray, attacks: Sequence[Attack], seed: int, title: str
 ) -> list[Evaluation]:
     plans = [entrant.plan(attacks) for entrant in entrants]
     answers = [
         np.empty((len(plan), len(index), len(one.subject.classes)), np.float32)
         for one, plan in zip(entrants, plans, strict=True)
     ]
+    cascades = any(attack.cascade for attack in attacks)
+    clean = [np.empty((len(index), len(one.subject.classes)), np.float32) for one in entrants]
     flat: dict[tuple[str, str], np.ndarray] = {}
     for attack, source in chain.from_iterable(plans):
         if source is not None and (source.identity, attack.loss) not in flat:
             flat[source.identity, attack.loss] = zero_gradient(source, dataset, index, attack.loss)
+    labels = dataset.labels[index]
     with tqdm(
         total=len(index) * sum(map(len, plans)), desc=title, unit="record", dynamic_ncols=True, disable=no_bars()
     ) as bar:
-        for first in range(0, len(index), _BATCH):
-            chosen = index[first : first + _BATCH]
-            clean, _, _ = dataset.batch(chosen)
-            crafted = _Crafted(dataset, chosen, seed)
-            for entrant, plan, rows in zip(entrants, plans, answers, strict=True):
-                for (attack, source), row in zip(plan, rows, strict=True):
-                    ecg = clean if source is None else crafted.by(source, attack)
-                    if source is not None and entrant.subject.is_file:
-                        ecg = whole_codes(ecg, clean, attack.eps)
-                    row[first : first + len(chosen)] = entrant.subject.logits(ecg)
-                    bar.update(len(chosen))
-    labels, evaluations = dataset.labels[index], []
-    for entrant, plan, rows in zip(entrants, plans, answers, strict=True):
-        judged = [
-            Judged(
-                attack,
-                entrant.situation if source else None,
-                named(row, labels),
-                flat[source.identity, attack.loss] if source else None,
-                source.name if source else None,
-                row,
-            )
-            for (attack, source), row in zip(plan, rows, strict=True)
-        ]
-        evaluations.append(Evaluation(entrant.subject.classes, labels, judged))
-    return evaluations
+        for first in range(0, len(index), BATCH):
+            rows = slice(first, first + BATCH)
+            ecg = dataset.batch(index[rows])[0]
+            crafted = Crafted(dataset, index[rows], seed)
+            for entrant, plan, own, unattacked in zip(entrants, plans, answers, clean, strict=True):
+                if cascades:
+                    unattacked[rows] = entrant.subject.logits(ecg)
+                for (attack, source), row in zip(plan, own, strict=True):
+                    if not attack.cascade:
+                        made = ecg if source is None else crafted.by(source, attack)
+                        row[rows] = entrant.answers(made, ecg, attack.eps) if source else entrant.subject.logits(ecg)
+                        bar.update(len(ecg))
+        standings = [Standing(*parts, labels) for parts in zip(entrants, plans, answers, clean, strict=True)]
+        run_cascade(standings, dataset, index, seed=seed, advance=bar.update)
+    return [Evaluation(one.entrant.subject.classes, labels, _entries(one, labels, flat)) for one in standings]
 
 
-class _Crafted:
-    """Adversarial records of one batch; what is asked for again is not crafted again."""
-
-    def __init__(self, dataset: Dataset, index: np.ndarray, seed: int) -> None:
-        self._dataset, self._index, self._seed = dataset, index, seed
-        self._ecg: dict[tuple[str, Attack], np.ndarray] = {}
-        self._paths: dict[str, Paths] = {}
-
-    def by(self, source: Source, attack: Attack) -> np.ndarray:
-        """float32 [B, 1, T]."""
-        key = (source.identity, attack)
-        if key not in self._ecg:
-            paths = self._paths.setdefault(source.identity, {})
-            self._ecg[key] = craft(source, self._dataset, self._index, attack, self._seed, paths)
-        return self._ecg[key]
-
-
-def whole_codes(adversarial: np.ndarray, clean: np.ndarray, eps: float) -> np.ndarray:
-    """float32 [B, 1, T]: what an ADC of one microvolt a code would have read, still within eps of the clean record.
-
-    Where no whole code lies within eps, the clean sample.
-    """
-    around = clean.astype(np.float64)
-    low, high = np.ceil(around - eps), np.floor(around + eps)
-    # The sums are rounded: a code may lie outside by the last bit.
-    low, high = low + (around - low > eps), high - (high - around > eps)
-    codes = np.clip(np.rint(adversarial), low, np.maximum(low, high))
-    return np.where(low <= high, codes, around).astype(np.float32)
-
-
-def craft(
-    source: Source | Run,
-    dataset: Dataset,
-    index: np.ndarray,
-    attack: Attack,
-    seed: int = 0,
-    paths: Paths | None = None,
-) -> np.ndarray:
-    """Adversarial ecg float32 [B, 1, T] of the records, crafted on the source's network.
-
-    Args:
-        paths: of PGD on these very records and this source so far; attacks that begin alike share one.
-    """
-    model = source.model
-    ecg, mask, labels = (torch.from_numpy(part).to(device_of(model)) for part in dataset.batch(index))
-    if attack.name not in ATTACKS:
-        first = int(np.random.SeedSequence([seed, *map(int, index)]).generate_state(1)[0])
-        own = REGISTRY.get(attack.name)
-        limits: dict[str, Any] = dict(eps=attack.eps, alpha=attack.alpha, steps=attack.steps, seed=first)
-        return own_white_box(own, attack.name, model, ecg, labels, mask, **limits).cpu().numpy()
-    if attack.name == "cw-smooth":
-        targets = (labels + attack.target) % len(dataset.classes) if attack.target else None
-        options: dict[str, Any] = dict(eps=attack.eps, alpha=attack.alpha, steps=attack.steps, targets=targets)
-        return smooth_cw(model, ecg, labels, mask, **options).cpu().numpy()
-    start = _random_start(ecg, index, attack, seed) if attack.random_start else None
-    shared: dict[str, Any] = dict(
-        eps=attack.eps, alpha=attack.alpha, loss=LOSSES[attack.loss], best=attack.best, schedule=attack.schedule
-    )
-    smoothing: dict[str, Any] = dict(smooth_steps=attack.smooth_steps, kernels=attack.kernels, mask_at=attack.mask_at)
-    if attack.name == "sap" and attack.mask_at != "loop":
-        whole = sap(model, ecg, labels, mask, steps=attack.steps, start=start, **shared, **smoothing)
-        return whole.cpu().numpy()
-    paths = {} if paths is None else paths
-    begins = (
-        attack.eps,
-        attack.alpha,
-        attack.steps,
-        attack.loss,
-        attack.random_start,
-        attack.restart,
-        attack.best,
-        attack.schedule,
-    )
-    if begins not in paths:
-        paths[begins] = pgd_path(model, ecg, labels, mask, steps=attack.steps, start=start, **shared)
-    end, found = paths[begins]
-    if attack.name == "pgd" or attack.smooth_steps == 0:
-        return (ecg + found * mask).cpu().numpy()
-    return sap(model, ecg, labels, mask, steps=0, start=end, **shared, **smoothing).cpu().numpy()
-
-
-def zero_gradient(source: Source | Run, dataset: Dataset, index: np.ndarray, loss: str) -> np.ndarray:
-    """bool [N]: clean records where the loss's gradient by every real sample is exactly zero on the source's network.
-
-    There signed-gradient steps from the record itself go nowhere, so that the record counts as robust without having
-    been attacked: gradient masking (Athalye et al. 2018; Carlini & Wagner 2016, arXiv 1607.04311).
-    """
-    device = device_of(source.model)
-    found = np.empty(len(index), bool)
-    for first in range(0, len(index), _BATCH):
-        chosen = index[first : first + _BATCH]
-        ecg, mask, labels = (torch.from_numpy(part).to(device) for part in dataset.batch(chosen))
-        with crafting(source.model, device.type) as forward:
-            _, gradient = loss_and_gradient(forward, ecg, labels, LOSSES[loss])
-        found[first : first + len(chosen)] = ~((gradient != 0) & mask).flatten(1).any(1).cpu().numpy()
-    return found
+def _entries(one: Standing, labels: np.ndarray, flat: dict[tuple[str, str], np.ndarray]) -> list[Judged]:
+    return [
+        Judged(
+            attack,
+            None if attack.name == "clean" else one.entrant.situation,
+            named(row, labels),
+            flat[source.identity, attack.loss] if source else None,
+            source.name if source else None,
+            row,
+            one.attacked.get(number),
+        )
+        for number, ((attack, source), row) in enumerate(zip(one.plan, one.answers, strict=True))
+    ]
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
     """Attacks and worst case as the JSON contract names them, with intervals.
 
-    `by_gradient` is the worst case of each source alone, where there are several.
+    `by_gradient` is the worst case of each source alone, where there are several; `by_space` that of every perturbation
+    within eps (`plain`) and of SAP's (`smooth`) alone, as far as they were searched.
     """
     count = len(evaluation.classes)
     rows = [
@@ -303,17 +200,31 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
             "zero_gradient": None
             if entry.zero_gradient is None
             else rate(int(entry.zero_gradient.sum()), len(entry.zero_gradient)),
+            **_counts(entry, evaluation.labels),
             **_scores(evaluation.labels, entry.predicted, count),
             "classes": _per_class(confusion_matrix(evaluation.labels, entry.predicted, count), evaluation.classes),
         }
         for entry in evaluation.judged
     ]
-    names = evaluation.gradients()
+    names, families = evaluation.gradients(), {entry.attack.family for entry in evaluation.judged}
     return {
         "attacks": rows,
         "worst_case": _worst_case(evaluation),
         "by_gradient": {name: _worst_case(evaluation, name) for name in names} if len(names) > 1 else {},
+        "by_space": {
+            space: _worst_case(evaluation.of(("clean", *searching)))
+            for space, searching in SPACES.items()
+            if families.intersection(searching)
+        },
     }
+
+
+def _counts(entry: Judged, labels: np.ndarray) -> dict[str, int]:
+    """Of an attack in a cascade: how many records it was run on, how many it turned, and whether only on close ones."""
+    if entry.attacked is None:
+        return {}
+    turned = entry.attacked & (entry.predicted != labels)
+    return {"records": int(entry.attacked.sum()), "felled": int(turned.sum()), "close": entry.attack.close}
 
 
 def _worst_case(evaluation: Evaluation, gradient: str | None = None) -> dict[str, Any]:
@@ -337,12 +248,3 @@ def _per_class(confusion: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any
         }
         for i, name in enumerate(classes)
     }
-
-
-def _random_start(ecg: torch.Tensor, index: np.ndarray, attack: Attack, seed: int) -> torch.Tensor:
-    rows = []
-    for row, record in zip(ecg, index, strict=True):
-        entropy = [seed, int(record), *([attack.restart] if attack.restart else [])]
-        stream = torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
-        rows.append(uniform_start(row, attack.eps, stream))
-    return torch.stack(rows)

@@ -15,8 +15,8 @@ from edgeguard.attacks.square import square
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import stratified
 from edgeguard.evaluation import masking
+from edgeguard.evaluation.adversarial import whole_codes
 from edgeguard.evaluation.contender import Contender, rounds
-from edgeguard.evaluation.evaluate import whole_codes
 from edgeguard.evaluation.masking import Check, margins
 from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.subject import device_of

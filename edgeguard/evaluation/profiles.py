@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-PROFILE_VERSIONS = {"paper": "paper/1", "strict": "strict/2-draft", "full": "full/1"}
+PROFILE_VERSIONS = {"paper": "paper/1", "strict": "strict/2", "full": "full/2"}
 """Profile -> what it is fixed to. Figures of different versions are not comparable and stand in different columns.
 
 `strict/1` walked with a constant step of 2.5 eps / 40, and overstated robustness at 50 and 100 microvolts by up to 20
-points. `strict/2-draft` has the same attacks with steps that shrink; `strict/2` is to be a cascade of stronger ones.
+points. `strict/2-draft` had the same attacks with steps that shrink. `strict/2` is a cascade: short signed descent,
+Auto-PGD, targeted Auto-PGD, Square Attack, each on what still stands. `full/2` begins with it.
 """
 UPPER_BOUND = (
     "worst cases are upper bounds: at 50 and 100 uV the steps of `strict/1` are too coarse, and a stronger attack "

@@ -35,16 +35,20 @@ class AttackScores:
     """What one attack left of a model.
 
     Attributes:
-        name: `clean`, `pgd`, `sap` or `cw-smooth`.
+        name: `clean`, `pgd`, `sap`, `apgd`, `apgd-sap`, `cw-smooth` or `square`.
         situation: `I` where another network crafted, `II` where its own did; None for clean records.
         eps_uv, alpha_uv: largest perturbation and step, microvolts.
         steps, smooth_steps: before smoothing, and on the smoothed perturbation.
         zero_gradient: share of records at which the loss has no gradient to start from.
         confusion: rows are true classes, columns predicted ones.
         classes: by name.
-        gradient: the network that crafted; None for clean records.
+        gradient: the network that crafted; None for clean records and the black-box search.
         restart: number of the random start.
-        target: 0 for any wrong class, k for the class k places behind the true one.
+        target: 0 for any wrong class, k for one: of `cw-smooth` k places behind the true one, of Auto-PGD the k-th
+            likeliest at the clean record.
+        records, felled: of an attack in a cascade, how many records still stood and were attacked, and how many of them
+            it turned. Its accuracy is of all n: what fell before counts as wrong.
+        close: whether it was run only on those that earlier attacks had brought half of the way to a wrong class.
     """
 
     name: str
@@ -65,6 +69,9 @@ class AttackScores:
     restart: int = 0
     target: int = 0
     schedule: str = "constant"
+    records: int | None = field(default=None, metadata=IF_GIVEN)
+    felled: int | None = field(default=None, metadata=IF_GIVEN)
+    close: bool | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,8 @@ class EvaluationResult:
         attacks: in the order they were asked for.
         worst_case: a record counts where every attack left it right.
         by_gradient: the worst case of each crafting network alone, where there are several.
+        by_space: the worst case in each space that was searched: `plain`, all perturbations within eps, and `smooth`,
+            those of SAP.
         checks: for gradient masking; none where they were not made.
         compare, hunt: None where they were not asked for.
         classes: in the order of the confusions.
@@ -183,6 +192,7 @@ class EvaluationResult:
     classes: tuple[str, ...] = ()
     records: str = ""
     notes: tuple[str, ...] = ()
+    by_space: dict[str, Scores] | None = field(default=None, metadata=IF_GIVEN)
     profile_version: str | None = field(default=None, metadata=IF_GIVEN)
     warnings: tuple[str, ...] | None = field(default=None, metadata=IF_GIVEN)
     schema: str = SCHEMA

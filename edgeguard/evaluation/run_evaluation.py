@@ -87,7 +87,7 @@ def evaluate_model(
         lead: name or number of the signal to take of records that have several.
         part: `test`, or `all`: also records seen in training.
         limit: judge at most so many records, stratified.
-        attacks: any of clean, pgd, sap, cw-smooth, and registered ones of your own; None: the profile's.
+        attacks: any of clean, pgd, sap, cw-smooth, square, and registered ones of your own; None: the profile's.
         profile: `paper`, `strict` or `full`; None: `strict` for a file, `paper` for a network and where a setting of
             the paper's profile is given.
         losses: any of ce, margin, dlr, rescaled (paper's profile); None: ce.
@@ -248,7 +248,7 @@ def _notes(contenders: Sequence[Contender], attacks: Sequence[Attack], *, alpha:
         f"{attack.name}: {steps} steps of {alpha:g} uV cannot reach eps {attack.eps:g} uV; "
         "add steps or a larger --alpha"
         for attack in attacks
-        if attack.name in ATTACKS and attack.reach < attack.eps
+        if attack.family in ATTACKS and attack.reach < attack.eps
     )
     return [*notes, *short]
 

@@ -112,7 +112,7 @@ def survival(reference: Outcome, exported: Outcome, *, margin: float = 0.02) -> 
     nothing = has_nothing_to_lose(int(theirs.sum()), n, margin)
     verdict = verdict_of(found["low"], found["high"], margin, nothing_to_lose=nothing)
     sources = dict.fromkeys(trial.crafted_on for trial in exported.right if trial.crafted_on is not None)
-    clean = next((trial for trial in exported.right if trial.crafted_on is None), None)
+    clean = next((trial for trial in exported.right if _is_clean(trial)), None)
     return Survival(
         verdict=verdict,
         message=_message(verdict, found, margin, needed, nothing),
@@ -175,6 +175,11 @@ def _message(verdict: str, found: dict[str, Any], margin: float, needed: int | N
         return f"inconclusive: {against}; enough records for a difference of zero, but the loss itself nears the margin"
     needs = f"{needed} records for 80 % power at this share of discordant records"
     return f"inconclusive: {against}; {needs}, were the true difference zero"
+
+
+def _is_clean(trial: Trial) -> bool:
+    """A black-box search has no crafting network either, but an attack's name."""
+    return trial.crafted_on is None and getattr(trial.attack, "name", "clean") == "clean"
 
 
 def _describe(trial: Trial) -> str:

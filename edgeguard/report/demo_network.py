@@ -19,8 +19,9 @@ from edgeguard.ecg.record import CLASSES, Record
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.ecg.split import Split, split
 from edgeguard.ecg.synthetic import synthesise
+from edgeguard.evaluation.adversarial import craft, whole_codes
 from edgeguard.evaluation.contender import open_contender
-from edgeguard.evaluation.evaluate import Evaluation, craft, evaluate_contenders, whole_codes
+from edgeguard.evaluation.evaluate import Evaluation, evaluate_contenders
 from edgeguard.evaluation.metrics import scores
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.export.exporter import export_run

@@ -6,12 +6,14 @@ from typing import Any
 from edgeguard.report.rate_text import rate_text
 
 _WIDTH = 34
+_SPACES = {"plain": "all within eps", "smooth": "SAP's alone"}
 
 
 def evaluation_table(report: dict[str, Any], classes: Sequence[str]) -> str:
     """The fields of an `EvaluationResult`, as text."""
     rates = [(_name(row), row) for row in report["attacks"]]
     rates += [(f"worst case, {name} alone", rates_of) for name, rates_of in report["by_gradient"].items()]
+    rates += [(f"worst case, {_SPACES[name]}", rates_of) for name, rates_of in (report.get("by_space") or {}).items()]
     rates.append(("worst case", report["worst_case"]))
     width = max(_WIDTH, *(len(name) + 2 for name, _ in rates))
     profile = report.get("profile_version") or report["profile"]
@@ -106,14 +108,23 @@ def _name(row: dict[str, Any]) -> str:
     if row["name"] == "clean":
         return "clean"
     steps = f"{row['steps']}, {row['smooth_steps']}" if row["smooth_steps"] else f"{row['steps']}"
+    if row["name"] == "square":
+        return f"SQUARE {row['eps_uv']:g} uV ({steps} queries){_left(row)} [{row['situation']}]"
     start = f", random start {row['restart'] or ''}".rstrip() if row["random_start"] else ""
     target = f", target {row['target']} on" if row["target"] else ""
-    about = f"{row['loss']}{_crafted_on(row)}{start}{target}"
+    if row["name"].startswith("apgd"):
+        start, target = "", f", target {row['target']}" if row["target"] else ""
+    about = f"{row['loss']}{_crafted_on(row)}{start}{target}{_left(row)}"
     return f"{_title(row['name'])} {row['eps_uv']:g} uV ({steps}) {about} [{row['situation']}]"
 
 
+def _left(row: dict[str, Any]) -> str:
+    """How many records an attack of a cascade was run on, and how many of them it turned."""
+    return "" if row.get("records") is None else f", {row['felled']} of {row['records']} left"
+
+
 def _crafted_on(row: dict[str, Any]) -> str:
-    return "" if row["gradient"] == "run" else f", {row['gradient']}"
+    return "" if row["gradient"] in ("run", None) else f", {row['gradient']}"
 
 
 def _title(attack: str) -> str:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 from torch import Tensor
 
-from edgeguard.attacks.losses import LOSSES, Loss, cross_entropy, dlr, margin, rescaled, stretched
+from edgeguard.attacks.losses import LOSSES, Loss, cross_entropy, dlr, margin, rescaled, stretched, targeted_dlr
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5, 0.0], [0.0, 3.0, 3.5, -2.0], [1.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
 LABELS = torch.tensor([0, 1, 3])
@@ -137,3 +137,19 @@ def test_stretched_logits_end_at_zero_and_ten_below():
     assert found.amax(1).tolist() == [0, 0] and found.amin(1).tolist() == pytest.approx([-10, -10])
     assert torch.equal(found.argsort(1), LOGITS[:2].argsort(1))
     assert torch.isfinite(stretched(LOGITS)).all()
+
+
+def test_targeted_dlr_by_hand():
+    """(z_t - z_y) / (z_1 - (z_3 + z_4) / 2); of three classes z_3 alone; shift and factor change nothing."""
+    logits = torch.tensor([[5.0, 1.0, 3.0, 2.0, 0.0], [1.0, 4.0, 2.0, 6.0, 3.0]])
+    labels, targets = torch.tensor([0, 3]), torch.tensor([2, 0])
+    expected = torch.tensor([(3 - 5) / (5 - 1.5), (1 - 6) / (6 - 2.5)])
+    torch.testing.assert_close(targeted_dlr(targets)(logits, labels), expected)
+    torch.testing.assert_close(targeted_dlr(targets)(7 * logits - 20, labels), expected)
+    torch.testing.assert_close(
+        targeted_dlr(torch.tensor([1]))(torch.tensor([[4.0, 3.0, 1.0]]), torch.tensor([0])), torch.tensor([-1 / 3])
+    )
+    equal = torch.zeros(1, 4, requires_grad=True)
+    value = targeted_dlr(torch.tensor([1]))(equal, torch.tensor([0]))
+    value.sum().backward()
+    assert value.item() == 0 and equal.grad is not None and equal.grad.isfinite().all()

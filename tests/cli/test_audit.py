@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from short_work import SHORT, STRICT
 
 from edgeguard.evaluation.audit.result import Check
 from edgeguard.evaluation.audit.sizes import SIZES, Size
@@ -26,7 +27,7 @@ def tiny() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for size in SIZES:
             patch.setitem(SIZES, size, TINY)
-        patch.setattr("edgeguard.evaluation.portfolio._STRICT_STEPS", 4)
+        patch.setattr(STRICT, SHORT)
         patch.setattr("edgeguard.evaluation.audit.findings.check_contender", lambda *_, **__: [])
         yield
 

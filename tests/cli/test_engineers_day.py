@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from short_work import SHORT, STRICT
 from walkthrough import notebook, run_page
 
 from edgeguard.evaluation.audit import run as audit_run
@@ -62,7 +63,7 @@ def day(edgeguard: Call, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 
     before, plain = Path.cwd(), Path.read_bytes
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgeguard.evaluation.portfolio._STRICT_STEPS", 4)
+        patch.setattr(STRICT, SHORT)
         patch.setitem(audit_run.SIZES, "quick", replace(audit_run.SIZES["quick"], **FEW))
         os.chdir(folder)
         try:

@@ -8,6 +8,7 @@ import pytest
 from click.testing import Result
 from foreign import Case, covering, write
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
+from short_work import SHORT, STRICT
 
 from edgeguard.evaluation.audit import run as audit_run
 from edgeguard.evaluation.audit.sizes import Size
@@ -16,7 +17,7 @@ from edgeguard.runtime.session import open_model
 Call = Callable[..., Result]
 
 CASES = covering()
-SHORT = Size(8, "strict", 2, 20, 4, 3, 60, 8, 1)
+TINY = Size(8, "strict", 2, 20, 4, 3, 60, 8, 1)
 DATA = ("--data", "synthetic:24")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "describe": (),
@@ -44,8 +45,8 @@ REASONS = (
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("edgeguard.evaluation.portfolio._STRICT_STEPS", 2)
-    monkeypatch.setitem(audit_run.SIZES, "quick", SHORT)
+    monkeypatch.setattr(STRICT, SHORT)
+    monkeypatch.setitem(audit_run.SIZES, "quick", TINY)
     yield
 
 

@@ -113,7 +113,7 @@ def test_everything_is_made(reproduced: tuple[Path, Result], only_json: Callable
     assert drawn <= set(found["paths"]) and found["left_out"] == {}
     assert json.loads((out / "summary.json").read_text()) == found
     markdown = (out / "tables.md").read_text()
-    for heading in ("Table 2: SAP, situation I, accuracy", "Table 5: PGD, situation II, F1", "Profile strict/2-draft"):
+    for heading in ("Table 2: SAP, situation I, accuracy", "Table 5: PGD, situation II, F1", "Profile strict/2"):
         assert f"### {heading}" in markdown
     # (.8631 - .3906) / .8631, and F1 of at in Table 2.
     assert "54.74" in markdown and "| 0.7498 |" in markdown and "unknown" not in markdown

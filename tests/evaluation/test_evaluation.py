@@ -16,8 +16,10 @@ from edgeguard.attacks import losses
 from edgeguard.attacks.gradient import pgd, sap
 from edgeguard.attacks.smoothing import smoothing_taps
 from edgeguard.ecg.dataset import Dataset
+from edgeguard.evaluation import adversarial, cascade
 from edgeguard.evaluation import evaluate as module
-from edgeguard.evaluation.evaluate import Evaluation, Judged, craft, evaluate, summary, whole_codes, zero_gradient
+from edgeguard.evaluation.adversarial import craft, whole_codes, zero_gradient
+from edgeguard.evaluation.evaluate import Evaluation, Judged, evaluate, summary
 from edgeguard.evaluation.metrics import confusion_matrix
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.evaluation.subject import Subject, open_subject
@@ -132,28 +134,27 @@ def test_results_do_not_depend_on_the_batch(
     attacks = portfolio(("clean", "pgd", "sap"), profile="strict", eps=3)
     subject = open_subject(run.path)
     whole = evaluate(subject, dataset, index, attacks, source=run, situation="II")
-    monkeypatch.setattr(module, "_BATCH", batch)
+    for where in (module, cascade):
+        monkeypatch.setattr(where, "BATCH", batch)
     parts = evaluate(subject, dataset, index, attacks, source=run, situation="II")
     for first, second in zip(whole.judged, parts.judged, strict=True):
         np.testing.assert_array_equal(first.predicted, second.predicted)
 
 
-@pytest.mark.parametrize("profile", ["paper", "strict"])
-def test_attacks_that_share_their_first_steps_are_those_run_alone(make_run: MakeRun, dataset: Dataset, profile: str):
+def test_attacks_that_share_their_first_steps_are_those_run_alone(make_run: MakeRun, dataset: Dataset):
     network = torch.nn.Sequential(torch.nn.Conv1d(1, 3, 9, stride=5), torch.nn.Tanh(), torch.nn.Flatten())
     run, index = replace(make_run(), model=network), np.array([4, 9, 30])
     ecg, mask, labels = (torch.from_numpy(part) for part in dataset.batch(index))
-    paths: module.Paths = {}
-    for attack in portfolio(("pgd", "sap"), profile=profile, eps=6, alpha=1.5, steps=5, smooth_steps=7):
-        start = module._random_start(ecg, index, attack, 0) if attack.random_start else None
-        options: dict[str, Any] = dict(eps=attack.eps, alpha=attack.alpha, steps=attack.steps, start=start)
+    paths: adversarial.Paths = {}
+    for attack in portfolio(("pgd", "sap"), eps=6, alpha=1.5, steps=5, smooth_steps=7):
+        options: dict[str, Any] = dict(eps=attack.eps, alpha=attack.alpha, steps=attack.steps)
         options |= dict(loss=losses.LOSSES[attack.loss], best=attack.best, schedule=attack.schedule)
         if attack.name == "pgd":
             alone = pgd(network, ecg, labels, mask, **options)
         else:
             alone = sap(network, ecg, labels, mask, smooth_steps=attack.smooth_steps, **options)
         np.testing.assert_array_equal(craft(run, dataset, index, attack, 0, paths), alone.numpy())
-    assert len(paths) == {"paper": 1, "strict": 4}[profile]
+    assert len(paths) == 1
 
 
 def test_a_records_random_start_is_its_own(make_run: MakeRun, dataset: Dataset):
@@ -246,7 +247,7 @@ def test_the_worst_case_is_taken_record_by_record():
 def test_a_summary_has_the_keys_of_the_contract():
     predicted, labels = [0, 0, 1, 2, 2, 3, 0], [0, 0, 1, 1, 2, 3, 3]
     report = summary(judged(predicted, labels=labels))
-    assert set(report) == {"attacks", "worst_case", "by_gradient"}
+    assert set(report) == {"attacks", "worst_case", "by_gradient", "by_space"}
     assert set(report["worst_case"]) == {"accuracy", "f1"} and report["by_gradient"] == {}
     row: dict[str, Any] = report["attacks"][0]
     contract = [

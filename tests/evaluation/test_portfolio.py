@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
 import torch
 
 from edgeguard.errors import InputError
-from edgeguard.evaluation.portfolio import Attack, portfolio
+from edgeguard.evaluation.portfolio import SEARCH_QUERIES, Attack, portfolio
 
 
 def test_the_paper_profile_is_as_published():
@@ -31,19 +32,50 @@ def test_the_paper_profile_runs_each_attack_with_each_loss():
     assert attacks[4] == Attack("sap", eps=10, alpha=1, steps=20, smooth_steps=40, loss="rescaled")
 
 
-def test_the_strict_profile_is_fixed():
-    """PGD and SAP, CE and margin, two starts, 40 steps that shrink from 2 eps on, best iterate, inner mask."""
-    attacks = portfolio(("clean", "pgd", "sap"), profile="strict", alpha=9, steps=1, smooth_steps=1, mask_at="end")
-    assert attacks[0] == Attack("clean")
-    assert len(set(attacks[1:])) == len(attacks[1:]) == 8
-    assert {(a.name, a.loss, a.random_start) for a in attacks[1:]} == set(
-        product(("pgd", "sap"), ("ce", "margin"), (False, True))
+def test_the_strict_profile_is_a_fixed_cascade():
+    """Cheapest first: signed steps, Auto-PGD, Auto-PGD to each wrong class, each in both spaces; a search last."""
+    clean, *attacks, search = portfolio(profile="strict", eps=25, alpha=9, steps=1, smooth_steps=1, mask_at="end")
+    assert clean == Attack("clean")
+    assert search == Attack(
+        "square", 25, steps=SEARCH_QUERIES, loss="margin", random_start=True, best=True, cascade=True
     )
-    for attack in attacks[1:]:
-        assert (attack.eps, attack.alpha, attack.steps, attack.best, attack.schedule) == (10, 20, 40, True, "cosine")
-        assert attack.smooth_steps == (40 if attack.name == "sap" else 0)
-        assert attack.mask_at == "loop" and attack.reach == attack.eps
-    assert {a.alpha for a in portfolio(("pgd",), profile="strict", eps=25)} == {50}
+    assert SEARCH_QUERIES >= 1000
+    aimed = {space: [(space, "dlr", target, "adaptive") for target in (1, 2, 3)] for space in ("apgd", "apgd-sap")}
+    assert [(a.name, a.loss, a.target, a.schedule) for a in attacks] == [
+        ("pgd", "ce", 0, "cosine"),
+        ("sap", "ce", 0, "cosine"),
+        ("apgd", "ce", 0, "adaptive"),
+        ("apgd-sap", "ce", 0, "adaptive"),
+        *aimed["apgd"],
+        *aimed["apgd-sap"],
+        ("apgd", "ce", 0, "adaptive"),
+        *aimed["apgd"],
+        ("apgd-sap", "ce", 0, "adaptive"),
+        *aimed["apgd-sap"],
+    ]
+    assert [attack.close for attack in attacks] == [False] * 10 + [True] * 8
+    assert all(attack.random_start == (attack.schedule == "adaptive") for attack in attacks)
+    assert len(set(attacks)) == len(attacks)
+    for attack in attacks:
+        assert (attack.eps, attack.alpha, attack.best, attack.mask_at, attack.cascade) == (25, 50, True, "loop", True)
+        assert (attack.steps == 0) == (attack.family == "sap") and attack.gradients > 0 and attack.reach == 25
+    other = portfolio(profile="strict", eps=10)
+    assert [replace(attack, eps=0, alpha=0) for attack in other[1:]] == [
+        replace(attack, eps=0, alpha=0) for attack in (*attacks, search)
+    ]
+
+
+def test_one_space_of_the_strict_profile_may_be_named():
+    whole = portfolio(profile="strict")
+    for space in ("pgd", "sap", "square"):
+        assert portfolio((space,), profile="strict") == [attack for attack in whole if attack.family == space]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 5, 10, 30])
+def test_the_strict_profile_takes_no_more_gradients_than_its_first_version(classes: int):
+    """`strict/1`: 40 steps of PGD from each of two losses and two starts, and 40 of SAP from where each ended."""
+    first = 2 * 2 * (40 + 40)
+    assert sum(attack.gradients for attack in portfolio(profile="strict", classes=classes)) <= first
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 5, 9])
@@ -51,9 +83,12 @@ def test_the_full_profile_is_for_any_number_of_classes(classes: int):
     """Smooth C&W for any wrong class and for each of them, and DLR where there are three logits to rank."""
     attacks = portfolio(profile="full", classes=classes)
     assert [a.target for a in attacks if a.name == "cw-smooth"] == list(range(classes))
-    assert {a.loss for a in attacks if a.name == "pgd"} == {"ce", "margin", *(["dlr"] if classes > 2 else [])}
+    assert {a.loss for a in attacks if a.family == "pgd"} == {"ce", "margin", *(["dlr"] if classes > 2 else [])}
+    for family in ("pgd", "sap"):
+        aimed = {a.target for a in attacks if a.family == family and a.loss == "dlr"}
+        assert aimed == (set(range(1, classes)) if classes > 2 else set())
     labels = torch.arange(classes)
-    targets = {tuple(((labels + a.target) % classes).tolist()) for a in attacks if a.target}
+    targets = {tuple(((labels + a.target) % classes).tolist()) for a in attacks if a.name == "cw-smooth" and a.target}
     assert len(targets) == classes - 1 and all(label != wrong[label] for wrong in targets for label in labels.tolist())
 
 
@@ -63,24 +98,25 @@ def test_a_loss_that_needs_more_classes_is_refused():
     assert len(portfolio(("pgd",), losses=("ce", "dlr"), classes=3)) == 2
 
 
-def test_the_full_profile_is_fixed():
-    """Three losses, five starts of their own, 100 steps that shrink, best iterate; smooth C&W to each class."""
-    attacks = portfolio(profile="full", eps=25, alpha=9, steps=1, smooth_steps=1, mask_at="end")
-    assert attacks[0] == Attack("clean") and len(set(attacks)) == len(attacks) == 1 + 2 * 15 + 4
-    signed = [a for a in attacks if a.name in ("pgd", "sap")]
-    assert {(a.name, a.loss, a.random_start, a.restart) for a in signed} == set(
-        product(("pgd", "sap"), ("ce", "margin", "dlr"), (True,), range(4))
-    ) | set(product(("pgd", "sap"), ("ce", "margin", "dlr"), (False,), (0,)))
-    for attack in signed:
-        assert (attack.eps, attack.best, attack.mask_at, attack.schedule) == (25, True, "loop", "cosine")
-        assert attack.smooth_steps == (100 if attack.name == "sap" else 0)
-        assert attack.steps == (0 if attack.name == "sap" and attack.random_start else 100)
-        assert attack.reach == 25
+def test_the_full_profile_begins_with_the_strict_cascade():
+    """Then longer attacks from other starts, the margin loss, and smooth C&W to each class; the search is longer."""
+    attacks, strict = portfolio(profile="full", eps=25), portfolio(profile="strict", eps=25)
+    assert attacks[: len(strict) - 1] == strict[:-1] and len(set(attacks)) == len(attacks)
+    longer = [attack for attack in attacks[len(strict) - 1 :] if attack.family in ("pgd", "sap")]
+    assert {(a.name, a.loss) for a in longer} == {
+        *product(("pgd", "sap"), ("ce", "margin")),
+        *product(("apgd", "apgd-sap"), ("ce", "dlr")),
+    }
+    assert sum(a.gradients for a in longer) > 5 * sum(a.gradients for a in strict)
+    starts = [a.restart for a in longer if a.name == "apgd" and a.loss == "ce"]
+    had = {a.restart for a in strict if a.name == "apgd" and a.loss == "ce"}
+    assert len(starts) == len(set(starts)) == 8 and not had.intersection(starts)
     assert [a.target for a in attacks if a.name == "cw-smooth"] == [0, 1, 2, 3]
+    assert attacks[-1].name == "square" and attacks[-1].steps > strict[-1].steps
 
 
 def test_smooth_cw_runs_once_where_it_is_named():
-    assert [a.name for a in portfolio()] == [a.name for a in portfolio(profile="strict") if not a.best] + ["pgd", "sap"]
+    assert [a.name for a in portfolio()] == ["clean", "pgd", "sap"]
     assert portfolio(("cw-smooth",), losses=("ce", "dlr"), alpha=3, steps=7) == [
         Attack("cw-smooth", 10, 3, 7, loss="margin", best=True)
     ]
@@ -99,8 +135,8 @@ def test_how_far_the_steps_reach():
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (("clean", "fgsm"), {}, "--attack fgsm: unknown; choose from clean, pgd, sap, cw-smooth"),
-        ((), {}, "--attack: names none; choose from clean, pgd, sap, cw-smooth"),
+        (("clean", "fgsm"), {}, "--attack fgsm: unknown; choose clean, pgd, sap, cw-smooth, square or MODULE:NAME"),
+        ((), {}, "--attack: names none; choose from clean, pgd, sap, cw-smooth, square"),
         (("pgd",), {"profile": "lax"}, "--profile lax: unknown; choose paper, strict or full"),
         (("pgd",), {"eps": -1.0}, "--eps -1: at least 0 needed"),
         (("pgd",), {"eps": math.nan}, "--eps nan: at least 0 needed"),
@@ -112,7 +148,7 @@ def test_how_far_the_steps_reach():
         (
             ("pgd",),
             {"losses": ("ce",), "profile": "strict"},
-            "--loss: the strict profile has its own, ce and margin; leave it out, or use --profile paper",
+            "--loss: the strict profile has its own, ce and dlr; leave it out, or use --profile paper",
         ),
         (
             ("pgd",),

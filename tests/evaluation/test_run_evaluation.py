@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from short_work import SHORT, STRICT
 from torch import nn
 
 from edgeguard.ecg.dataset import Dataset
@@ -86,11 +87,14 @@ def test_a_network_of_other_classes_and_length_without_parameters() -> None:
     assert result.attacks[1].confusion == ((1, 1), (1, 1)) and result.attacks[1].gradient == "run"
 
 
-def test_a_file_takes_arrays_and_is_strict_unless_told(write_file: WriteFile, dataset: Dataset) -> None:
+def test_a_file_takes_arrays_and_is_strict_unless_told(
+    write_file: WriteFile, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(STRICT, SHORT)
     ecg, labels = arrays(dataset, np.arange(12))
     file = write_file("a.onnx")
     strict = evaluate_model(str(file), ecg=ecg, labels=labels, checks=False)
-    assert strict.profile == "strict" and len(strict.attacks) == 9 and strict.model == str(file)
+    assert strict.profile == "strict" and len(strict.attacks) == 20 and strict.model == str(file)
     paper = evaluate_model(file, ecg=ecg, labels=labels, attacks=("clean",), steps=5, checks=False)
     assert paper.profile == "paper" and paper.attacks[0] == strict.attacks[0]
 
@@ -110,7 +114,7 @@ def test_the_object_and_its_json_are_the_same(make_run: MakeRun, dataset: Datase
 
 def test_nothing_of_a_comparison_is_lost_on_the_way() -> None:
     assert {field.name for field in fields(Survival)} <= {field.name for field in fields(Comparison)}
-    assert {field.name for field in fields(PortfolioAttack)} - {"eps", "alpha", "mask_at", "best"} <= {
+    assert {field.name for field in fields(PortfolioAttack)} - {"eps", "alpha", "mask_at", "best", "cascade"} <= {
         field.name for field in fields(AttackScores)
     }
 
@@ -150,14 +154,16 @@ def test_what_cannot_be_is_refused(make_run: MakeRun, options: dict[str, Any], s
 @pytest.mark.parametrize("names", [("N", "A"), ("N", "A", "O"), ("N", "A", "O", "~", "X")])
 def test_the_full_profile_judges_any_number_of_classes(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
     """Each class is reached by an attack of its own; DLR, which ranks three logits, is left out of two."""
-    monkeypatch.setattr("edgeguard.evaluation.portfolio._FULL_STEPS", 6)
+    monkeypatch.setattr(STRICT, SHORT)
+    monkeypatch.setattr("edgeguard.evaluation.portfolio.FULL", replace(SHORT, signed=6))
+    monkeypatch.setattr("edgeguard.evaluation.portfolio._OWN_STEPS", {"full": 6})
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv1d(1, 4, 15, stride=15), nn.Tanh(), nn.Flatten(), nn.Linear(16, len(names)))
     ecg = np.rint(np.random.default_rng(0).normal(0, 2, (4, 60))).astype(np.float32)
     labels = network(torch.from_numpy(ecg)[:, None]).argmax(1).numpy()
     options: dict[str, Any] = dict(attacks=("clean", "pgd", "cw-smooth"), profile="full", checks=False)
     found = evaluate_model(network, ecg=ecg, labels=labels, part="all", classes=names, window=60, **options)
-    assert found.profile_version == "full/1"
+    assert found.profile_version == "full/2"
     assert {attack.loss for attack in found.attacks} >= {"ce", "margin"}
     assert ("dlr" in {attack.loss for attack in found.attacks}) is (len(names) > 2)
     assert {attack.target for attack in found.attacks if attack.name == "cw-smooth"} == set(range(len(names)))

@@ -197,7 +197,7 @@ def test_what_several_share_crafts_once(
     make_run: MakeRun, write_file: WriteFile, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ):
     """The run's own network and the file's parent are the same weights; results are those of each alone."""
-    from edgeguard.evaluation import evaluate as module
+    from edgeguard.evaluation import adversarial as module
 
     run, index = make_run(), np.arange(40)
     file = open_contender(write_file("run/a.onnx", run), None, ATTACKS, gradients=("twin", "parent"), build=build)

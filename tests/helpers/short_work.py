@@ -8,7 +8,12 @@ import torch
 from onnx import ModelProto
 from torch import nn
 
+from edgeguard.evaluation.portfolio import Depth
 from edgeguard.export.float_graph import export_float
+
+STRICT = "edgeguard.evaluation.portfolio.STRICT"
+SHORT = Depth(signed=4, adaptive=2, targeted=2, pressed=2, aimed=6, restarts=1, queries=20)
+"""The strict profile's cascade, shortened."""
 
 TRACED: dict[bytes, ModelProto] = {}
 
@@ -29,7 +34,7 @@ def short_work() -> Iterator[pytest.MonkeyPatch]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgeguard.evaluation.portfolio._STRICT_STEPS", 4)
+        patch.setattr(STRICT, SHORT)
         for where in ("export.float_graph", "export.exporter"):
             patch.setattr(f"edgeguard.{where}.export_float", traced_once)
         yield patch

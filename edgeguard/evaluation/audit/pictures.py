@@ -11,11 +11,12 @@ from torch import nn
 
 from edgeguard.attacks.gradient import crafting, loss_and_gradient
 from edgeguard.attacks.losses import margin
+from edgeguard.evaluation.adversarial import craft, whole_codes
 from edgeguard.evaluation.audit.forms import Forms
 from edgeguard.evaluation.audit.records import Records
 from edgeguard.evaluation.audit.result import Picture
 from edgeguard.evaluation.audit.scores import ALARM, clean_classes
-from edgeguard.evaluation.evaluate import Evaluation, Judged, craft, whole_codes
+from edgeguard.evaluation.evaluate import Evaluation, Judged
 
 _SMOOTH_SECONDS = 0.02
 _TRIES = 3
@@ -83,7 +84,7 @@ def _flips(evaluation: Evaluation) -> list[_Flip]:
 
 
 def _rank(flip: _Flip) -> tuple[bool, float]:
-    return flip.entry.attack.name != "pgd", flip.certainty
+    return flip.entry.attack.family != "pgd", flip.certainty
 
 
 def _picture(forms: Forms, records: Records, flip: _Flip, seed: int) -> Picture | None:
@@ -103,7 +104,7 @@ def _picture(forms: Forms, records: Records, flip: _Flip, seed: int) -> Picture 
     return Picture(
         record=dataset.names[record],
         true=file.classes[label],
-        attack=attack.name,
+        attack=attack.family,
         eps_uv=attack.eps,
         clean_class=file.classes[int(before.argmax())],
         attacked_class=file.classes[int(after.argmax())],

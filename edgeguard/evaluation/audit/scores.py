@@ -35,10 +35,10 @@ def clean_logits(evaluation: Evaluation) -> np.ndarray:
 
 
 def under(evaluation: Evaluation, attack: str) -> np.ndarray:
-    """int64 [N]: the first wrong class under any attack of that name, else the true one."""
+    """int64 [N]: the first wrong class under any attack of that family, else the true one."""
     found = evaluation.labels.copy()
     for entry in evaluation.judged:
-        if entry.attack.name == attack:
+        if entry.attack.family == attack:
             found = np.where(found == evaluation.labels, entry.predicted, found)
     return found
 
@@ -50,7 +50,7 @@ def all_scores(judged: Judgements) -> tuple[Score, ...]:
         first = next(iter(by_eps.values()))
         scores.append(_score(form, 0.0, "clean", first.labels, clean_classes(first), len(first.classes)))
         for eps, evaluation in by_eps.items():
-            names = dict.fromkeys(entry.attack.name for entry in evaluation.judged if entry.gradient is not None)
+            names = dict.fromkeys(entry.attack.family for entry in evaluation.judged if entry.gradient is not None)
             found = {name: under(evaluation, name) for name in names}
             if found:
                 found[WORST] = evaluation.worst_case()

@@ -17,6 +17,9 @@ from edgeguard.evaluation.subject import named
 PIECE = 128
 """Records after which an interrupted evaluation goes on."""
 
+_NAMES = ("clean", "pgd", "sap")
+"""An audit has a black-box section of its own."""
+
 Judgements = dict[str, dict[float, Evaluation]]
 """Form -> eps in microvolts -> what every attack at that budget did to it."""
 
@@ -33,7 +36,7 @@ def attacks_at(eps_uv: Sequence[float], profile: str, *, classes: int) -> dict[f
         classes: of the file.
     """
     return {
-        eps: portfolio(None if name == "full" else ("clean", "pgd", "sap"), profile=name, eps=eps, classes=classes)
+        eps: portfolio(_NAMES + (("cw-smooth",) if name == "full" else ()), profile=name, eps=eps, classes=classes)
         for eps, name in profiles_at(eps_uv, profile).items()
     }
 

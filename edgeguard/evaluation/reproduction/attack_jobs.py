@@ -20,7 +20,8 @@ from torch import Tensor
 from edgeguard.attacks.gradient import pgd_path
 from edgeguard.attacks.losses import LOSSES
 from edgeguard.attacks.snapshots import sap_snapshots, smoothed_ecg
-from edgeguard.evaluation.evaluate import Paths, craft, zero_gradient
+from edgeguard.evaluation.adversarial import zero_gradient
+from edgeguard.evaluation.evaluate import evaluate
 from edgeguard.evaluation.portfolio import portfolio
 from edgeguard.evaluation.reproduction.measurement import PREDICTIONS, joined, write_measurement
 from edgeguard.evaluation.reproduction.network_jobs import NETWORK
@@ -125,23 +126,22 @@ def judge_transfer(arguments: dict[str, Any], hints: dict[str, Any], inputs: lis
 
 
 def attack_strict(arguments: dict[str, Any], hints: dict[str, Any], inputs: list[Path], out: Path) -> None:
-    """Every attack of the strict profile on a network, judged by itself, and clean records beside them.
+    """The strict profile's cascade of attacks by gradients on a network, judged by itself, and clean records beside it.
 
     Args:
         arguments: further {"eps" (microvolts)}.
         inputs: [network].
     """
     judge = _Judge(arguments, hints, inputs)
-    attacks = portfolio(("pgd", "sap"), profile="strict", eps=arguments["eps"])
+    classes = len(judge.dataset.classes)
+    attacks = portfolio(("clean", "pgd", "sap"), profile="strict", eps=arguments["eps"], classes=classes)
 
     def measure(batch: Batch) -> Arrays:
-        paths: Paths = {}
-        said = {"clean": judge.said(batch.ecg, batch)}
-        for attack in attacks:
-            name = f"{attack.name}-{attack.loss}-{'random' if attack.random_start else 'zero'}"
-            found = craft(judge.run, judge.dataset, batch.records, attack, paths=paths)
-            said[name] = judge.said(torch.from_numpy(found), batch)
-        return said
+        found = evaluate(judge.subject, judge.dataset, batch.records, attacks, source=judge.run, situation="II")
+        return {
+            "clean" if entry.attack.name == "clean" else f"{place:02d}-{entry.attack.name}": entry.predicted
+            for place, entry in enumerate(found.judged)
+        }
 
     judge.all_batches(measure, out)
 
@@ -173,11 +173,11 @@ class _Judge:
         assert subject.run is not None
         self.run = subject.run
         self.run.model.to(self._device)
-        self._subject = replace(subject, logits=self._logits)
+        self.subject = replace(subject, logits=self._logits)
 
     def said(self, ecg: Tensor, batch: Batch) -> np.ndarray:
         """int64 [B]: the class of each record; ties go to the attacker."""
-        return self._subject.judge(ecg.cpu().numpy(), batch.labels.cpu().numpy())
+        return self.subject.judge(ecg.cpu().numpy(), batch.labels.cpu().numpy())
 
     def all_batches(self, measure: Callable[[Batch], Arrays], out: Path) -> None:
         """Measure every batch that was not measured before, and write all of them as one measurement."""

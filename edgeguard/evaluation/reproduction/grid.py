@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from edgeguard.evaluation.portfolio import portfolio
+from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.reproduction.graph import Job
 from edgeguard.evaluation.reproduction.scope import (
     ALPHA,
@@ -116,13 +117,12 @@ class Grid:
         )
 
     def strict(self, defense: str, seed: int) -> Job:
-        """Every attack of the strict profile, crafted on the network and judged by it."""
+        """The strict profile's attacks by gradients, crafted on the network and judged by it."""
         attacks = portfolio(("pgd", "sap"), profile="strict", eps=STRICT_EPS)
-        # SAP goes on where the PGD of equal loss and start ended.
-        steps = sum(attack.smooth_steps or attack.steps for attack in attacks)
+        steps = sum(attack.gradients for attack in attacks)  # of a record that stands to the end
         return self._job(
             "attack_strict",
-            {"eps": STRICT_EPS},
+            {"eps": STRICT_EPS, "profile_version": PROFILE_VERSIONS["strict"]},
             (defense, seed),
             title=f"strict: {defense}",
             units=2 * steps + 3 * len(attacks),

@@ -219,7 +219,7 @@ def _row(form: str, trial: Trial, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _of_kind(evaluation: Evaluation, name: str) -> Evaluation:
-    return replace(evaluation, judged=[one for one in evaluation.judged if one.attack.name == name])
+    return evaluation.of((name,))
 
 
 def _scores(evaluation: Evaluation, predicted: np.ndarray) -> dict[str, Any]:

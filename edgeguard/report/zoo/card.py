@@ -144,6 +144,9 @@ _PROFILES = {
     "iterate; crafted on the form itself)",
     "strict/1": _STRICT.format(version="strict/1", steps="steps of one size"),
     "strict/2-draft": _STRICT.format(version="strict/2-draft", steps="steps that shrink"),
+    "strict/2": "Profile `strict/2`, {eps} uV (a cascade in each space: signed descent, Auto-PGD, targeted Auto-PGD, "
+    "then Square Attack on up to 64 records, each on what still stands; crafted on the run and through the int8 "
+    "file's twin, judged on every form)",
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from edgeguard.errors import InputError
+from edgeguard.evaluation.portfolio import portfolio
 from edgeguard.evaluation.reproduction.graph import Job
 from edgeguard.evaluation.reproduction.grid import Grid
 from edgeguard.evaluation.reproduction.scope import BASE, Point, Scope, curve_points, larger_step, scope_of
@@ -102,8 +103,8 @@ def test_crafting_costs_most() -> None:
     # 20 gradients of two units and a look; 40 more and five looks.
     assert grid.pgd("at", 0, BASE, swept=False).cost == 100 * 41
     assert grid.sap("at", 0).cost == 100 * 85
-    # Four times 40 steps of PGD and 40 of SAP.
-    assert grid.strict("at", 0).cost == 10 * (2 * 320 + 3 * 8)
+    strict = portfolio(("pgd", "sap"), profile="strict")
+    assert grid.strict("at", 0).cost == 10 * (2 * sum(attack.gradients for attack in strict) + 3 * len(strict))
 
 
 def test_names_on_a_command_line() -> None:

@@ -153,7 +153,7 @@ def test_every_rate_stands_in_the_table_of_its_profile_and_budget(card: str, sco
     assert "On 768 test records, 6907 seen ones left out of training2017.zip." in card
 
 
-@pytest.mark.parametrize(("version", "marked"), [(None, True), ("strict/1", True), ("strict/2-draft", False)])
+@pytest.mark.parametrize(("version", "marked"), [(None, True), ("strict/1", True), ("strict/2", False)])
 def test_worst_cases_that_are_known_to_be_too_high_are_marked(
     config: dict[str, Any], metrics: dict[str, Any], scores: dict[str, Any], version: str | None, marked: bool
 ) -> None:

@@ -3,7 +3,8 @@
 Each check is a pure function of arrays that an evaluation has at hand, and says one thing in one line. The list
 follows Carlini et al. 2019 (arXiv 1902.06705), Athalye et al. 2018 (1802.00420) and Pintor et al. 2021 (2106.09947).
 A bar on a share of records is missed when the share's whole 95 % interval lies on its wrong side; where the share alone
-does, there are too few records to tell.
+does, there are too few records to tell. A check that holds one attack against another cannot tell either where that
+other attack turns no record at all: nothing could have tripped it, on whatever network.
 """
 
 from collections.abc import Sequence
@@ -43,11 +44,16 @@ def zero_gradients(largest: np.ndarray, right: np.ndarray) -> Check:
 
 
 def one_step_beats_many(right_one: np.ndarray, right_many: np.ndarray) -> Check:
-    """Records that one large step fools and many small ones do not; bool [N] each, right under the attack."""
-    return _rare(
+    """Records that one large step fools and many small ones do not; bool [N] each, right under the attack.
+
+    Here and below, of records that are right unattacked.
+    """
+    return _beaten(
         "one_step_beats_many",
-        ~right_one & right_many,
+        right_many,
+        right_one,
         ONE_STEP_BAR,
+        "one step",
         "records fall to one step and not to many",
         "the loss is rugged or the steps do not fit; add steps, restarts or another loss",
     )
@@ -114,10 +120,12 @@ def still_gains(right: np.ndarray, right_more: np.ndarray, *, what: str) -> Chec
     Args:
         what: `steps` or `restarts`.
     """
-    return _rare(
+    return _beaten(
         f"more_{what}",
-        right & ~right_more,
+        right,
+        right_more,
         GAIN_BAR,
+        f"the attack of more {what}",
         f"records fall only to more {what}",
         f"the attack has not converged; add {what}",
     )
@@ -125,10 +133,12 @@ def still_gains(right: np.ndarray, right_more: np.ndarray, *, what: str) -> Chec
 
 def black_box_beats_white_box(right_white: np.ndarray, right_black: np.ndarray) -> Check:
     """Records that fall to an attack which sees no gradient, and not to one which does: bool [N] each."""
-    return _rare(
+    return _beaten(
         "black_box",
-        right_white & ~right_black,
+        right_white,
+        right_black,
         OTHER_ATTACK_BAR,
+        "the black-box attack",
         "records fall to the black-box attack alone",
         "the gradient is masked; craft on another source or another loss, and count both",
     )
@@ -143,10 +153,12 @@ def transfer_beats_direct(right_direct: np.ndarray, right_transferred: np.ndarra
     name = "transfer"
     if right_transferred is None:
         return Check(name, None, None, OTHER_ATTACK_BAR, "no other network is at hand")
-    return _rare(
+    return _beaten(
         name,
-        right_direct & ~right_transferred,
+        right_direct,
+        right_transferred,
         OTHER_ATTACK_BAR,
+        "the transferred attack",
         "records fall to the transferred attack alone",
         "this network's own gradient is the worse guide; count both sources",
     )
@@ -224,6 +236,15 @@ def _rare(name: str, violations: np.ndarray, bar: float, fact: str, advice: str)
     if binomtest(count, n).proportion_ci(method="exact").low <= bar:
         return Check(name, None, share, bar, f"{message}: too few records to tell from {100 * bar:g} %")
     return Check(name, False, share, bar, f"{message}; {advice}")
+
+
+def _beaten(
+    name: str, right: np.ndarray, right_other: np.ndarray, bar: float, other: str, fact: str, advice: str
+) -> Check:
+    """A check that records that stand under an attack and fall to another are rarer than a bar: bool [N] each."""
+    if len(right_other) and right_other.all():
+        return Check(name, None, None, bar, f"{other} turns none of {len(right_other)} records: it cannot tell")
+    return _rare(name, right & ~right_other, bar, fact, advice)
 
 
 def _stronger(name: str, ours: np.ndarray, theirs: np.ndarray, fact: str, advice: str) -> Check:

@@ -1,6 +1,8 @@
 """What one masking check found; apart from the checks, because whoever only reads it needs no scipy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from edgeguard.runtime.typed_json import IF_GIVEN
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,7 @@ class Check:
         figure: the number that decides.
         bar: what it is held against.
         message: one line.
+        eps_uv: the budget, microvolts, that the attack had; None for what does not depend on it.
     """
 
     name: str
@@ -21,3 +24,4 @@ class Check:
     figure: float | None
     bar: float
     message: str
+    eps_uv: float | None = field(default=None, metadata=IF_GIVEN)

@@ -27,13 +27,13 @@ def wrong(count: int, n: int = 100) -> np.ndarray:
 @pytest.mark.parametrize(
     ("few", "many", "holds"),
     # One of 200 is the bar. 2 of 200 are above it, yet their interval is not; 8 of 200 are, interval and all.
-    [(0, 0, True), (1, 0, True), (2, 0, None), (8, 0, False), (8, 8, True), (0, 8, True)],
+    [(0, 0, None), (1, 0, True), (2, 0, None), (8, 0, False), (8, 8, True), (0, 8, None)],
 )
 def test_one_step_may_not_beat_many(few: int, many: int, holds: bool | None):
     check = masking.one_step_beats_many(wrong(few, 200), wrong(many, 200))
     assert check.holds is holds
-    assert check.figure == max(few - many, 0) / 200
-    if holds is None:
+    assert check.figure == (max(few - many, 0) / 200 if few else None)
+    if few and holds is None:
         assert wilson(2, 200)[0] < check.bar < check.figure
 
 
@@ -179,9 +179,10 @@ def judge_of(model: nn.Module) -> Judge:
 
 
 def checks_of(model: nn.Module, judge: Judge | None = None, **options: object) -> dict[str, Check]:
-    own = {key: options.pop(key) for key in ("true_gradient", "other", "input_step", "reach") if key in options}
+    names = ("true_gradient", "other", "input_step", "reach", "queries", "of_network")
+    own = {key: options.pop(key) for key in names if key in options}
     probe = Probe(judge or judge_of(model), *records(), **{"eps": 8.0, "steps": 10, **options})
-    return {check.name: check for check in run_checks(model, probe, queries=60, **own)}
+    return {check.name: check for check in run_checks(model, probe, **{"queries": 60, **own})}
 
 
 def test_a_sound_network_passes(trained: Tempered):
@@ -273,10 +274,10 @@ def test_an_attack_that_leaves_its_ball_is_found_out(trained: Tempered):
 
 
 def test_too_few_steps_do_not_converge(trained: Tempered):
-    """Steps of alpha / 10 stop well before the edge; more of them go on."""
+    """Steps of alpha / 40 stop well before the edge; more of them go on."""
 
     def slow(model: nn.Module, *batch: Tensor, alpha: float, **options: object) -> Tensor:
-        return pgd(model, *batch, alpha=alpha / 10, **options)
+        return pgd(model, *batch, alpha=alpha / 40, **options)
 
     found = checks_of(trained, attack=slow, reach=2.0)
     assert found["more_steps"].holds is False
@@ -312,3 +313,85 @@ def test_a_judge_in_train_mode_mixes_records():
     sound, mixing = checks_of(model.eval()), checks_of(model.train())
     assert sound["batch_invariance"].holds is True and sound["evaluation_mode"].holds is True
     assert mixing["batch_invariance"].holds is False and mixing["evaluation_mode"].holds is False
+
+
+BUDGETS = (4.0, 8.0, 25.0)
+
+
+@pytest.mark.parametrize("eps", BUDGETS)
+def test_an_attack_that_turns_nothing_trips_nothing(trained: Tempered, eps: float):
+    """Where the other attack turns no record, the check could not have failed on any network, and says so."""
+    right = np.ones(40, bool)
+    for check in (
+        masking.one_step_beats_many(right, right),
+        masking.still_gains(right, right, what="steps"),
+        masking.black_box_beats_white_box(right, right),
+        masking.transfer_beats_direct(right, right),
+    ):
+        assert check.holds is None and check.figure is None and "turns none of 40 records" in check.message
+    deaf = checks_of(trained, queries=1, eps=eps / 100, other=trained)
+    assert deaf["black_box"].holds is None and deaf["transfer"].holds is None
+
+
+@pytest.mark.parametrize("eps", BUDGETS)
+def test_a_sound_network_passes_at_every_budget(trained: Tempered, eps: float):
+    found = checks_of(trained, other=trained, eps=eps, queries=200)
+    assert [name for name, check in found.items() if check.holds is False] == []
+    assert found["black_box"].holds is True
+    of_budget = {name for name, check in found.items() if check.eps_uv is not None}
+    assert {found[name].eps_uv for name in of_budget} == {eps}
+    assert set(checks_of(trained, eps=eps, of_network=False)) == of_budget and len(of_budget) == 8
+
+
+class Masked(nn.Module):
+    """A network's own answers, with a gradient that is `zero`, `shattered` or `noise`."""
+
+    def __init__(self, network: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.network, self.kind = network, kind
+
+    def forward(self, ecg: Tensor) -> Tensor:
+        if self.kind == "shattered":  # a staircase of 0.5 uV beside steep ripples that cancel in what is judged
+            ripple = ecg + 3 * torch.sin(40 * ecg) / 40
+            return self.network(ecg.detach() + ripple - ripple.detach() - (ecg - ecg.detach()))
+        if self.kind == "staircase":
+            return self.network(torch.round(ecg))
+        logits = self.network(ecg.detach())
+        noise = torch.randn(ecg.shape, generator=torch.Generator().manual_seed(len(ecg)))
+        wrong = (noise * ecg).sum((1, 2))[:, None] if self.kind == "noise" else 0 * ecg.sum((1, 2))[:, None]
+        return logits + (wrong - wrong.detach()) * torch.tensor([1.0, -1.0])
+
+
+@pytest.mark.parametrize("eps", BUDGETS)
+@pytest.mark.parametrize("kind", ["zero", "staircase", "noise", "shattered"])
+def test_a_planted_failure_trips_at_every_budget(trained: Tempered, kind: str, eps: float):
+    """The judge is the sound network; only the gradient that the attack follows is of no use."""
+    found = checks_of(
+        Masked(trained, kind).eval(), judge_of(trained), eps=eps, queries=1000, other=trained, true_gradient=None
+    )
+    assert found["black_box"].holds is False, found["black_box"].message
+    assert found["transfer"].holds is False
+    if kind in ("zero", "staircase"):
+        assert found["zero_gradients"].holds is False and found["random_noise"].holds is False
+
+
+@pytest.mark.parametrize("eps", BUDGETS)
+def test_a_step_that_overshoots_is_told_at_every_budget(trained: Tempered, eps: float):
+    def backwards(model: nn.Module, *batch: Tensor, steps: int, **options: object) -> Tensor:
+        """Many steps go the wrong way, one does not."""
+        loss = options.pop("loss")
+        return pgd(model, *batch, steps=steps, loss=loss if steps == 1 else lambda *given: -loss(*given), **options)
+
+    assert checks_of(trained, attack=backwards, eps=eps)["one_step_beats_many"].holds is False
+
+
+@pytest.mark.parametrize("eps", BUDGETS)
+def test_more_steps_or_restarts_that_gain_are_told_at_every_budget(trained: Tempered, eps: float):
+    def lazy(model: nn.Module, *batch: Tensor, steps: int, start: Tensor | None, **options: object) -> Tensor:
+        """Nothing without a random start or with ten steps or fewer."""
+        if start is None and steps <= 10:
+            return batch[0].clone()
+        return pgd(model, *batch, steps=steps, start=start, **options)
+
+    found = checks_of(trained, attack=lazy, eps=eps)
+    assert found["more_steps"].holds is False and found["more_restarts"].holds is False

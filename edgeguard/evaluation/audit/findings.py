@@ -1,6 +1,6 @@
 """The sections of an audit in order: what each found, and the conditions that follow from it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ from edgeguard.evaluation.audit.thresholds import Thresholds
 from edgeguard.evaluation.audit.white_box import attacks_at, judge_forms
 from edgeguard.evaluation.evaluate import Evaluation
 from edgeguard.evaluation.masking_check import Check as MaskingCheck
-from edgeguard.evaluation.masking_run import check_contender
+from edgeguard.evaluation.masking_run import check_budgets
+from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.subject import named
 from edgeguard.export.golden import golden_paths, make_golden, save_golden
 from edgeguard.runtime.telling import no_bars
@@ -93,13 +94,13 @@ def all_found(job: Job) -> Found:
     checks += [*score_checks(forms, judged, demands), *survival_checks(forms, survived, demands)]
 
     crafting = {
-        "attacks": [asdict(attack) for attack in attacks[smallest]],
+        "attacks": [asdict(attack) for wanted in attacks.values() for attack in wanted],
         "sources": [source.identity for source in forms.sources],
     }
     masking = sections.typed(
         "masking",
         tuple[MaskingCheck, ...],
-        lambda: tuple(_masking(job, attacks[smallest])),
+        lambda: tuple(_masking(job, attacks)),
         {**crafting, "checked": job.size.checked},
     )
     checks += masking_checks(masking)
@@ -164,11 +165,11 @@ def _climb(job: Job, *, golden: bool) -> Rungs:
     return rungs
 
 
-def _masking(job: Job, attacks: Sequence[Any]) -> Sequence[MaskingCheck]:
+def _masking(job: Job, attacks: Mapping[float, Sequence[Attack]]) -> Sequence[MaskingCheck]:
     if not job.forms.sources:
         return ()
     index = job.first(job.size.checked)
-    return check_contender(job.forms.audited, job.records.dataset, index, attacks, seed=job.seed)
+    return check_budgets(job.forms.audited, job.records.dataset, index, attacks, seed=job.seed)
 
 
 def _attacked(job: Job) -> Attacked:

@@ -1,7 +1,7 @@
 """What a network is worth in each of its forms: in torch, as float file, in int8, as the stream a watch runs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ from edgeguard.ecg.unseen import unseen_records
 from edgeguard.evaluation.contender import Contender, open_contender
 from edgeguard.evaluation.evaluate import Evaluation, evaluate_contenders
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
-from edgeguard.evaluation.masking_run import check_contender
+from edgeguard.evaluation.masking_run import check_budgets
 from edgeguard.evaluation.metrics import confusion_matrix
 from edgeguard.evaluation.paired import paired_difference
-from edgeguard.evaluation.portfolio import portfolio
+from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.evaluation.profiles import PROFILE_VERSIONS
 from edgeguard.evaluation.sources import Source
 from edgeguard.evaluation.subject import Subject, training_of
 from edgeguard.runtime.streaming import StreamModel, open_stream
+from edgeguard.runtime.typed_json import to_json
 
 SCHEMA = "edgeguard.scores/2"
 TORCH, FP32, INT8, STREAMING = "torch", "fp32", "int8", "int8-streaming"
@@ -66,7 +67,8 @@ def score_forms(
     crafted on the run and on the int8 file's twin is judged on every form.
 
     Args:
-        checks: whether to run the masking checks on the int8 file, with the attacks and records of the first trial.
+        checks: whether to run the masking checks on the int8 file, with the attacks and records of the first trial of
+            each budget.
 
     Raises InputError for a form that cannot be opened, and for a twin that does not compute what ONNX Runtime does.
     """
@@ -75,7 +77,7 @@ def score_forms(
     everything, which = unseen.index, unseen.line
     rows: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
-    found_checks: list[dict[str, Any]] = []
+    checked: dict[float, tuple[list[Attack], np.ndarray]] = {}
     for trial in trials:
         index = _limited(dataset, everything, trial, seed)
         attacks = portfolio(profile=trial.profile, eps=trial.eps)
@@ -86,10 +88,7 @@ def score_forms(
         own[STREAMING]["stream"] = _agreement(found[STREAMING], found[INT8])
         rows += own.values()
         differences += [_difference(trial, found[INT8], found[other], other) for other in (TORCH, FP32)]
-        if checks and not found_checks:
-            found_checks = [
-                asdict(check) for check in check_contender(contenders[INT8], dataset, index, attacks, seed=seed)
-            ]
+        checked.setdefault(trial.eps, (attacks, index))
     return {
         "schema": SCHEMA,
         "data": dataset.source,
@@ -97,18 +96,30 @@ def score_forms(
         "rows": rows,
         "differences": differences,
         "stream": _streamed(rows),
-        "checks": found_checks,
+        "checks": _checks(contenders[INT8], dataset, checked, seed) if checks else [],
     }
 
 
+def _checks(
+    int8: Contender, dataset: Dataset, checked: dict[float, tuple[list[Attack], np.ndarray]], seed: int
+) -> list[dict[str, Any]]:
+    """The masking checks at every budget, on the records of the first one."""
+    _, index = next(iter(checked.values()))
+    budgets = {eps: attacks for eps, (attacks, _) in checked.items()}
+    found: list[dict[str, Any]] = to_json(check_budgets(int8, dataset, index, budgets, seed=seed))
+    return found
+
+
 def merged(known: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """Scores with further ones in place of their own profile and budget; checks that were not run again are kept."""
+    """Scores with further ones in place of their own profile and budget; checks at other budgets are kept."""
     again = {_trial(row) for row in found["rows"]}
     together = {
         key: sorted([*(one for one in known[key] if _trial(one) not in again), *found[key]], key=_trial)
         for key in ("rows", "differences")
     }
-    checks = found["checks"] or known["checks"]
+    anew = {check.get("eps_uv") for check in found["checks"]}
+    kept = [check for check in known["checks"] if check.get("eps_uv") not in (anew | {None} if anew else ())]
+    checks = [*found["checks"], *kept]
     return {**known, **found, **together, "stream": _streamed(together["rows"]), "checks": checks}
 
 

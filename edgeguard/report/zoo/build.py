@@ -236,7 +236,8 @@ def _score(
         forms = Forms(folder, fp32, *files.values())
         for trial in trials:
             say(f"{name}: judging, profile {trial.profile}, {trial.eps:g} uV")
-            checks = scores is None or not scores["checks"]
+            checked = {check.get("eps_uv") for check in scores["checks"]} if scores else ()
+            checks = trial.eps not in checked
             found = {**score_forms(forms, dataset, [trial], checks=checks, threads=threads), **about}
             scores = found if scores is None else merged(scores, found)
             write_json(folder / SCORES, scores)

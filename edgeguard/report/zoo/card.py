@@ -190,10 +190,15 @@ def _seeds(seed: int, scores: Mapping[str, Any]) -> str:
 _SPREAD = ("clean", "pgd", "sap", "worst_case")
 
 
+def _check_name(check: Mapping[str, Any]) -> str:
+    """With the budget, where the check depends on one; results older than budgets do not say."""
+    return str(check["name"]) if check.get("eps_uv") is None else f"{check['name']}, {check['eps_uv']:g} uV"
+
+
 def _checks(checks: Iterable[Mapping[str, Any]]) -> str:
     words = {True: "holds", False: "fails", None: "cannot tell"}
     return "Of the int8 file under its own gradient, on 64 records:\n\n" + _table(
-        ("check", "", ""), [(one["name"], words[one["holds"]], one["message"]) for one in checks]
+        ("check", "", ""), [(_check_name(one), words[one["holds"]], one["message"]) for one in checks]
     )
 
 

@@ -311,7 +311,7 @@ def test_more_records_of_one_budget_are_judged_alone(made: Made, copied: Path, m
     assert [row["n"] for row in after["rows"]] == [8] * 4 + [7] * 8
     assert trials == [Trial("strict", 20.0, 7), Trial("strict", 40.0, 7)]
     assert after["rows"][:4] == before["rows"][:4] and after["checks"] == before["checks"]
-    assert after["stream"] == {"compared": 3 * 8 + 2 * 17 * 7, "equal": 3 * 8 + 2 * 17 * 7}
+    assert after["stream"] == {"compared": 3 * 8 + 2 * 38 * 7, "equal": 3 * 8 + 2 * 38 * 7}
     assert [entry["worst_case"]["n"] for entry in after["differences"]] == [8] * 2 + [7] * 4
 
 
@@ -322,7 +322,7 @@ def test_a_budget_that_the_recipe_no_longer_names_is_dropped(made: Made, copied:
     before, after = made.json("taught", "scores.json"), read_json(copied / "taught" / "scores.json")
     assert after["rows"] == [row for row in before["rows"] if row["eps_uv"] != 20]
     assert {entry["eps_uv"] for entry in after["differences"]} == {10, 40}
-    assert after["stream"]["compared"] == 3 * 8 + 17 * 6 < before["stream"]["compared"]
+    assert after["stream"]["compared"] == 3 * 8 + 38 * 6 < before["stream"]["compared"]
 
 
 def test_scores_without_a_form_are_judged_again(made: Made, copied: Path) -> None:

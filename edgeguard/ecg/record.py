@@ -8,6 +8,8 @@ CLASSES = ("N", "A", "O", "~")
 """Normal, atrial fibrillation, other rhythm, noise: the order of logits and labels."""
 
 CLASS_NAMES = {"N": "Normal", "A": "AF", "O": "Other", "~": "Noise"}
+ALARM = "A"
+"""Class that a watch announces, and whose sensitivity and false alarms are told beside every accuracy."""
 SAMPLING_RATE = 300.0
 WINDOW = 9000
 """Samples of one window: 30 s at 300 Hz."""

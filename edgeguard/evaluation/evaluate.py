@@ -13,7 +13,7 @@ from edgeguard.evaluation.adversarial import BATCH, Crafted, zero_gradient
 from edgeguard.evaluation.cascade import Entrant, Standing, run_cascade
 from edgeguard.evaluation.contender import Contender
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
-from edgeguard.evaluation.metrics import class_f1, confusion_matrix
+from edgeguard.evaluation.metrics import CHALLENGE_CLASSES, challenge_classes, class_f1, confusion_matrix
 from edgeguard.evaluation.portfolio import Attack
 from edgeguard.evaluation.sources import check_agreement, run_source
 from edgeguard.evaluation.subject import Subject, named
@@ -181,7 +181,6 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
     `by_gradient` is the worst case of each source alone, where there are several; `by_space` that of every perturbation
     within eps (`plain`) and of SAP's (`smooth`) alone, as far as they were searched.
     """
-    count = len(evaluation.classes)
     rows = [
         {
             "name": entry.attack.name,
@@ -201,8 +200,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
             if entry.zero_gradient is None
             else rate(int(entry.zero_gradient.sum()), len(entry.zero_gradient)),
             **_counts(entry, evaluation.labels),
-            **_scores(evaluation.labels, entry.predicted, count),
-            "classes": _per_class(confusion_matrix(evaluation.labels, entry.predicted, count), evaluation.classes),
+            **_scores(evaluation, entry.predicted),
         }
         for entry in evaluation.judged
     ]
@@ -228,23 +226,33 @@ def _counts(entry: Judged, labels: np.ndarray) -> dict[str, int]:
 
 
 def _worst_case(evaluation: Evaluation, gradient: str | None = None) -> dict[str, Any]:
-    worst = _scores(evaluation.labels, evaluation.worst_case(gradient), len(evaluation.classes))
-    return {"accuracy": worst["accuracy"], "f1": worst["f1"]}
+    worst = _scores(evaluation, evaluation.worst_case(gradient))
+    return {name: value for name, value in worst.items() if name != "confusion"}
 
 
-def _scores(labels: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, Any]:
-    confusion = confusion_matrix(labels, predicted, classes)
-    return {"accuracy": accuracy_rate(confusion), "f1": f1_rate(confusion), "confusion": confusion.tolist()}
+def _scores(evaluation: Evaluation, predicted: np.ndarray) -> dict[str, Any]:
+    """Accuracy, macro F1, the official F1 where the model has its classes, the confusion, and the classes' scores."""
+    classes = evaluation.classes
+    confusion = confusion_matrix(evaluation.labels, predicted, len(classes))
+    official = set(CHALLENGE_CLASSES) <= set(classes)
+    return {
+        "accuracy": accuracy_rate(confusion),
+        "f1": f1_rate(confusion),
+        **({"f1_nao": f1_rate(confusion, challenge_classes(classes))} if official else {}),
+        "confusion": confusion.tolist(),
+        "classes": _per_class(confusion, classes),
+    }
 
 
 def _per_class(confusion: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Recall, precision and F1 of each class."""
-    f1 = class_f1(confusion)
+    """Recall, precision, F1 and false alarms of each class."""
+    f1, total = class_f1(confusion), int(confusion.sum())
     return {
         name: {
             "recall": rate(int(confusion[i, i]), int(confusion[i].sum())),
             "precision": rate(int(confusion[i, i]), int(confusion[:, i].sum())),
             "f1": float(f1[i]),
+            "false_alarms": rate(int(confusion[:, i].sum() - confusion[i, i]), total - int(confusion[i].sum())),
         }
         for i, name in enumerate(classes)
     }

@@ -1,5 +1,6 @@
 """95 % intervals: no rate is printed without one."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from edgeguard.evaluation.bca import bca, without_one
-from edgeguard.evaluation.metrics import accuracy, macro_f1, mean_f1
+from edgeguard.evaluation.metrics import accuracy, mean_f1
 
 _RESAMPLES = 2000
 
@@ -32,8 +33,11 @@ def accuracy_rate(confusion: np.ndarray) -> dict[str, Any]:
     return {**rate(int(np.trace(confusion)), int(confusion.sum())), "value": accuracy(confusion)}
 
 
-def f1_rate(confusion: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
+def f1_rate(confusion: np.ndarray, chosen: Sequence[int] | None = None, *, seed: int = 0) -> dict[str, Any]:
     """Macro F1 with the BCa interval of a bootstrap over records, stratified by true class.
+
+    Args:
+        chosen: places of the classes whose F1 counts; None: all.
 
     Resampling the records of one class is one multinomial draw of its row. A class of a few records says little of
     itself: below some fifteen in the smallest the interval is too narrow (docs/statistics.md).
@@ -45,7 +49,8 @@ def f1_rate(confusion: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
         else np.zeros((_RESAMPLES, len(row)), int)
         for row in confusion
     ]
-    drawn, left = mean_f1(np.stack(rows, axis=1)), mean_f1(without_one(confusion))
+    drawn, left = mean_f1(np.stack(rows, axis=1), chosen), mean_f1(without_one(confusion), chosen)
+    value = float(mean_f1(confusion, chosen))
     strata = np.repeat(np.arange(len(confusion)), len(confusion))
-    low, high = bca(macro_f1(confusion), drawn, left.ravel(), strata, confusion.ravel()).ends()
-    return {"value": macro_f1(confusion), "low": low, "high": high, "n": int(confusion.sum())}
+    low, high = bca(value, drawn, left.ravel(), strata, confusion.ravel()).ends()
+    return {"value": value, "low": low, "high": high, "n": int(confusion.sum())}

@@ -14,20 +14,32 @@ SCHEMA = "edgeguard.evaluate/1"
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Accuracy and macro F1 on the same records."""
-
-    accuracy: Rate
-    f1: Rate
-
-
-@dataclass(frozen=True)
 class ClassScores:
-    """One class: recall is its sensitivity, precision its positive predictive value; f1 NaN where it has none."""
+    """One class: recall is its sensitivity, precision its positive predictive value; f1 NaN where it has none.
+
+    Attributes:
+        false_alarms: share of the records of other classes that are called this one.
+    """
 
     recall: Rate
     precision: Rate
     f1: float
+    false_alarms: Rate | None = field(default=None, metadata=IF_GIVEN)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracy and macro F1 on the same records.
+
+    Attributes:
+        f1_nao: mean F1 of N, A and O, the official score of CinC 2017; None where the model lacks one of them.
+        classes: by name.
+    """
+
+    accuracy: Rate
+    f1: Rate
+    f1_nao: Rate | None = field(default=None, metadata=IF_GIVEN)
+    classes: dict[str, ClassScores] | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,7 @@ class AttackScores:
     records: int | None = field(default=None, metadata=IF_GIVEN)
     felled: int | None = field(default=None, metadata=IF_GIVEN)
     close: bool | None = field(default=None, metadata=IF_GIVEN)
+    f1_nao: Rate | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from edgeguard.ecg.record import ALARM
 from edgeguard.report.rate_text import rate_text
 
 _WIDTH = 34
@@ -11,7 +12,10 @@ _SPACES = {"plain": "all within eps", "smooth": "SAP's alone"}
 
 def evaluation_table(report: dict[str, Any], classes: Sequence[str]) -> str:
     """The fields of an `EvaluationResult`, as text."""
-    rates = [(_name(row), row) for row in report["attacks"]]
+    # Of a cascade only the attacks that turned a record: it has dozens, and most come after the last one falls.
+    rows = [row for row in report["attacks"] if row.get("felled") != 0]
+    silent = len(report["attacks"]) - len(rows)
+    rates = [(_name(row), row) for row in rows]
     rates += [(f"worst case, {name} alone", rates_of) for name, rates_of in report["by_gradient"].items()]
     rates += [(f"worst case, {_SPACES[name]}", rates_of) for name, rates_of in (report.get("by_space") or {}).items()]
     rates.append(("worst case", report["worst_case"]))
@@ -22,7 +26,9 @@ def evaluation_table(report: dict[str, Any], classes: Sequence[str]) -> str:
         "",
         f"{'attack, n = ' + str(report['n']):<{width}}{'accuracy [95 %]':<26}{'F1 [95 %]':<26}",
         *(f"{name:<{width}}{rate_text(about['accuracy']):<26}{rate_text(about['f1']):<26}" for name, about in rates),
+        *([f"{silent} further attacks of the cascade turned no record"] if silent else []),
         *_masked(report["attacks"]),
+        *_alarms(rates, classes, width),
     ]
     if report["checks"]:
         lines += ["", *_checks(report["checks"])]
@@ -34,6 +40,25 @@ def evaluation_table(report: dict[str, Any], classes: Sequence[str]) -> str:
         if row["name"] == "clean" or report["profile"] == "paper":
             lines += ["", *_confusion(row, classes)]
     return "\n".join(lines)
+
+
+def _alarms(rates: Sequence[tuple[str, dict[str, Any]]], classes: Sequence[str], width: int) -> list[str]:
+    """The official F1, and what happens to the class that a watch announces, clean and in the worst cases."""
+    watched = ALARM if ALARM in classes else None
+    kept = ("clean", "worst case", *(f"worst case, {space}" for space in _SPACES.values()))
+    shown = [(name, row) for name, row in rates if name in kept]
+    official = any(row.get("f1_nao") for _, row in shown)
+    if not official and watched is None:
+        return []
+    columns = ["F1 of N, A, O"] * official + [f"{watched}: sensitivity", f"{watched}: false alarms"] * bool(watched)
+    lines = ["", f"{'':<{width}}" + "".join(f"{column:<26}" for column in columns).rstrip()]
+    for name, row in shown:
+        about = (row.get("classes") or {}).get(watched)
+        if about is None and watched:
+            continue
+        cells = [row["f1_nao"]] * official + ([about["recall"], about["false_alarms"]] if about else [])
+        lines.append(f"{name:<{width}}" + "".join(f"{rate_text(cell):<26}" for cell in cells).rstrip())
+    return lines if len(lines) > 2 else []
 
 
 def _confusion(row: dict[str, Any], classes: Sequence[str]) -> list[str]:

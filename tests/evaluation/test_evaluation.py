@@ -248,7 +248,7 @@ def test_a_summary_has_the_keys_of_the_contract():
     predicted, labels = [0, 0, 1, 2, 2, 3, 0], [0, 0, 1, 1, 2, 3, 3]
     report = summary(judged(predicted, labels=labels))
     assert set(report) == {"attacks", "worst_case", "by_gradient", "by_space"}
-    assert set(report["worst_case"]) == {"accuracy", "f1"} and report["by_gradient"] == {}
+    assert set(report["worst_case"]) == {"accuracy", "f1", "f1_nao", "classes"} and report["by_gradient"] == {}
     row: dict[str, Any] = report["attacks"][0]
     contract = [
         "name",
@@ -270,6 +270,26 @@ def test_a_summary_has_the_keys_of_the_contract():
     assert report["worst_case"]["accuracy"] == row["accuracy"]
     assert row["classes"]["A"]["recall"]["value"] == 0.5 and row["classes"]["A"]["precision"]["value"] == 1
     assert row["classes"]["N"]["precision"]["n"] == 3 and row["classes"]["~"]["f1"] == pytest.approx(2 / 3)
+
+
+def test_what_accuracy_hides_stands_beside_it():
+    """Of 3 A two are found; of 5 others one is called A. The official F1 leaves noise out."""
+    labels, predicted = [0, 0, 1, 1, 1, 2, 3, 3], [0, 1, 1, 1, 0, 2, 3, 0]
+    report = summary(judged(predicted, labels=labels))
+    for row in (report["attacks"][0], report["worst_case"]):
+        found = row["classes"]["A"]
+        assert (found["recall"]["value"], found["recall"]["n"]) == (2 / 3, 3)
+        assert (found["false_alarms"]["value"], found["false_alarms"]["n"]) == (1 / 5, 5)
+        n, a, o = 2 * 1 / (2 + 3), 2 * 2 / (3 + 3), 1.0
+        assert row["f1_nao"]["value"] == pytest.approx((n + a + o) / 3) != row["f1"]["value"]
+        assert row["f1_nao"]["low"] <= row["f1_nao"]["value"] <= row["f1_nao"]["high"]
+
+
+def test_without_its_classes_there_is_no_official_score():
+    entry = Judged(Attack("clean"), None, np.array([0, 1, 1]))
+    report = summary(Evaluation(("N", "A"), np.array([0, 1, 0]), [entry]))
+    assert "f1_nao" not in report["attacks"][0] and "f1_nao" not in report["worst_case"]
+    assert report["worst_case"]["classes"]["A"]["false_alarms"]["value"] == 0.5
 
 
 def test_a_class_that_nobody_is_has_no_scores():

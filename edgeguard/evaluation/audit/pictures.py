@@ -11,11 +11,12 @@ from torch import nn
 
 from edgeguard.attacks.gradient import crafting, loss_and_gradient
 from edgeguard.attacks.losses import margin
+from edgeguard.ecg.record import ALARM
 from edgeguard.evaluation.adversarial import craft, whole_codes
 from edgeguard.evaluation.audit.forms import Forms
 from edgeguard.evaluation.audit.records import Records
 from edgeguard.evaluation.audit.result import Picture
-from edgeguard.evaluation.audit.scores import ALARM, clean_classes
+from edgeguard.evaluation.audit.scores import clean_classes
 from edgeguard.evaluation.evaluate import Evaluation, Judged
 
 _SMOOTH_SECONDS = 0.02

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeguard.ecg.record import ALARM
 from edgeguard.evaluation.audit.checks import needed_text, rate_check, records_to_decide
 from edgeguard.evaluation.audit.forms import Forms
 from edgeguard.evaluation.audit.result import Check, Rate, Score, Survival
@@ -18,8 +19,6 @@ from edgeguard.evaluation.paired import paired_difference
 from edgeguard.evaluation.survival import needed_records, outcome, survival
 
 WORST = "worst case"
-ALARM = "A"
-"""Class whose sensitivity may be demanded."""
 
 
 def clean_classes(evaluation: Evaluation) -> np.ndarray:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
+from edgeguard.ecg.record import ALARM
 from edgeguard.ecg.stream import stream_day
 from edgeguard.ecg.synthetic_day import SyntheticDay
 from edgeguard.errors import InputError
 from edgeguard.evaluation.audit.result import Check, Decision, Span, Stream
-from edgeguard.evaluation.audit.scores import ALARM
 from edgeguard.evaluation.audit.thresholds import Thresholds
 from edgeguard.evaluation.stream_score import score_stream
 from edgeguard.export.streaming.compiler import Compiled, compile_stream

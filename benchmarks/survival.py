@@ -156,7 +156,7 @@ def share(evaluation: Evaluation, attack: str | None, gradient: str | None = Non
     """Records right under every attack of a name; under all where none is named, of one source where one is."""
     right = np.ones(len(evaluation.labels), bool)
     for entry in evaluation.judged:
-        if attack in (None, entry.attack.name) and (gradient is None or entry.gradient in (None, gradient)):
+        if attack in (None, entry.attack.family) and (gradient is None or entry.gradient in (None, gradient)):
             right &= entry.predicted == evaluation.labels
     return rate(int(right.sum()), len(right))
 

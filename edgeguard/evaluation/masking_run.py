@@ -76,7 +76,7 @@ class Probe:
     def craft(self, network: nn.Module, *, random_start: bool = False, **options: Any) -> np.ndarray:
         """Adversarial ecg float32 [N, 1, T]; options of the attack override those of the probe."""
         generator, device = torch.Generator().manual_seed(self.seed), device_of(network)
-        settings = {"eps": self.eps, "alpha": self.alpha, "steps": self.steps, "loss": self.loss}
+        settings: dict[str, Any] = {"eps": self.eps, "alpha": self.alpha, "steps": self.steps, "loss": self.loss}
         settings |= {"schedule": "cosine", **options}
         made = [np.empty((0, *self.ecg.shape[1:]), np.float32)]
         for first in range(0, len(self.ecg), _BATCH):

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from edgeguard.ecg.dataset import Dataset
+from edgeguard.ecg.record import ALARM
 from edgeguard.ecg.split import stratified
 from edgeguard.ecg.unseen import unseen_records
 from edgeguard.evaluation.contender import Contender, open_contender
 from edgeguard.evaluation.evaluate import Evaluation, evaluate_contenders
 from edgeguard.evaluation.intervals import accuracy_rate, f1_rate, rate
 from edgeguard.evaluation.masking_run import check_budgets
-from edgeguard.evaluation.metrics import confusion_matrix
+from edgeguard.evaluation.metrics import challenge_classes, confusion_matrix
 from edgeguard.evaluation.paired import paired_difference
 from edgeguard.evaluation.portfolio import Attack, portfolio
 from edgeguard.evaluation.profiles import PROFILE_VERSIONS
@@ -234,8 +235,17 @@ def _of_kind(evaluation: Evaluation, name: str) -> Evaluation:
 
 
 def _scores(evaluation: Evaluation, predicted: np.ndarray) -> dict[str, Any]:
+    """Accuracy, macro F1, the official F1, and what a watch that announces AF would see."""
     confusion = confusion_matrix(evaluation.labels, predicted, len(evaluation.classes))
-    return {"accuracy": accuracy_rate(confusion), "f1": f1_rate(confusion)}
+    alarm, classes = evaluation.classes.index(ALARM), challenge_classes(evaluation.classes)
+    found, called, true = (int(part.sum()) for part in (confusion[alarm, alarm], confusion[:, alarm], confusion[alarm]))
+    return {
+        "accuracy": accuracy_rate(confusion),
+        "f1": f1_rate(confusion),
+        "f1_nao": f1_rate(confusion, classes),
+        "sensitivity": rate(found, true),
+        "false_alarms": rate(called - found, int(confusion.sum()) - true),
+    }
 
 
 def _recalls(evaluation: Evaluation, predicted: np.ndarray) -> dict[str, Any]:

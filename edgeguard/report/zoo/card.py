@@ -116,7 +116,10 @@ def _score_tables(rows: Iterable[Mapping[str, Any]]) -> str:
         + (f". These {UPPER_BOUND}" if is_upper_bound(version, eps) else "")
         + "\n\n"
         + _table(
-            ("form", "clean", "clean F1", "PGD", "SAP", "worst case", "worst-case F1", "AF right"),
+            (
+                *("form", "clean", "clean F1", "PGD", "SAP", "worst case", "worst-case F1", "F1 of N, A, O"),
+                *("AF sensitivity", "AF false alarms"),
+            ),
             [
                 (
                     row["form"],
@@ -126,13 +129,23 @@ def _score_tables(rows: Iterable[Mapping[str, Any]]) -> str:
                     rate_text(row["sap"]["accuracy"]),
                     rate_text(row["worst_case"]["accuracy"]),
                     rate_text(row["worst_case"]["f1"]),
-                    rate_text(row["recall"]["A"]) if "A" in row["recall"] else "-",
+                    _both(row, "f1_nao"),
+                    _both(row, "sensitivity", known=row["recall"].get("A")),
+                    _both(row, "false_alarms"),
                 )
                 for row in members
             ],
         )
         for (version, eps), members in groups.items()
     )
+
+
+def _both(row: Mapping[str, Any], score: str, known: Mapping[str, Any] | None = None) -> str:
+    """A score clean and in the worst case; rows judged before it was kept have `known` of the worst case, or none."""
+    clean, worst = (row[part].get(score) for part in ("clean", "worst_case"))
+    if clean is None:
+        return "-" if known is None else rate_text(known)
+    return f"{clean['value']:.3f}, worst {rate_text(worst)}"
 
 
 _STRICT = (

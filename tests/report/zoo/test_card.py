@@ -16,7 +16,10 @@ from edgeguard.schemas import load_schema
 RECIPE = Recipe("some-net", {"defense": "at", "preset": "full"}, strict=(10.0, 25.0), note="A sentence of its own.")
 SIZES = {"some-net-int8.onnx": 176_590, "weights.safetensors": 586_920}
 FORMS = ("torch", "fp32", "int8", "int8-streaming")
-HEADS = ["form", "clean", "clean F1", "PGD", "SAP", "worst case", "worst-case F1", "AF right"]
+HEADS = [
+    *("form", "clean", "clean F1", "PGD", "SAP", "worst case", "worst-case F1", "F1 of N, A, O"),
+    *("AF sensitivity", "AF false alarms"),
+]
 
 numbers = itertools.cycle(range(1, 1000))
 
@@ -134,7 +137,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     return [
         row["form"],
         *(text(clean["accuracy"]), text(clean["f1"]), *attacked),
-        *(text(worst["accuracy"]), text(worst["f1"]), text(row["recall"]["A"])),
+        *(text(worst["accuracy"]), text(worst["f1"]), "-", text(row["recall"]["A"]), "-"),
     ]
 
 
@@ -151,6 +154,21 @@ def test_every_rate_stands_in_the_table_of_its_profile_and_budget(card: str, sco
     titles = re.findall(r"^\*\*Profile `([\w/]+)`, ([\d.]+) uV \(.*\)\*\*, n = (\d+)$", card, re.MULTILINE)
     assert titles == [("paper", "10", "768"), ("strict/1", "10", "384"), ("strict/1", "25", "384")]
     assert "On 768 test records, 6907 seen ones left out of training2017.zip." in card
+
+
+def test_what_accuracy_hides_stands_clean_and_in_the_worst_case(
+    config: dict[str, Any], metrics: dict[str, Any], scores: dict[str, Any]
+) -> None:
+    row = scores["rows"][0]
+    shares = {"f1_nao": 0.8, "sensitivity": 0.7, "false_alarms": 0.02}
+    for part, less in (("clean", 0.0), ("worst_case", 0.1)):
+        row[part] |= {name: {"value": value - less, "low": 0.0, "high": 1.0, "n": 9} for name, value in shares.items()}
+    (table, *_) = [one for one in tables(model_card(RECIPE, config, metrics, scores, SIZES)) if one[0] == HEADS]
+    assert table[2][-3:] == [
+        "0.800, worst 0.700 [0.000, 1.000]",
+        "0.700, worst 0.600 [0.000, 1.000]",
+        "0.020, worst -0.080 [0.000, 1.000]",
+    ]
 
 
 @pytest.mark.parametrize(("version", "marked"), [(None, True), ("strict/1", True), ("strict/2", False)])

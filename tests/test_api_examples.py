@@ -23,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder of its own, and an audit of a few records, steps and checks."""
     monkeypatch.setitem(SIZES, "quick", Size(8, "strict", 3, 20, 4, 5, 60.0, 8, 1))
     monkeypatch.setattr(STRICT, SHORT)
-    monkeypatch.setattr("edgeguard.evaluation.audit.findings.check_contender", lambda *_, **__: [])
+    monkeypatch.setattr("edgeguard.evaluation.audit.findings.check_budgets", lambda *_, **__: [])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

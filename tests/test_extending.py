@@ -248,7 +248,7 @@ def test_each_kind_of_attack_is_sent_to_its_command(capsys: pytest.CaptureFixtur
         (("attack-onnx", "--attack", "both:fgsm"), "which edgeguard evaluate takes"),
         (
             ("evaluate", "zoo:adt-edge-s", "--attack", "own"),
-            "unknown; choose clean, pgd, sap, cw-smooth or MODULE:NAME",
+            "unknown; choose clean, pgd, sap, cw-smooth, square or MODULE:NAME",
         ),
         (("attack-onnx", "--attack", "boundry"), "unknown; did you mean boundary?"),
     ):

@@ -134,7 +134,7 @@ def _judge_all(
         for one, plan in zip(entrants, plans, strict=True)
     ]
     cascades = any(attack.cascade for attack in attacks)
-    clean = [np.empty((len(index), len(one.subject.classes)), np.float32) for one in entrants]
+    clean = [np.zeros((len(index), len(one.subject.classes)), np.float32) for one in entrants]
     flat: dict[tuple[str, str], np.ndarray] = {}
     for attack, source in chain.from_iterable(plans):
         if source is not None and (source.identity, attack.loss) not in flat:

@@ -77,16 +77,17 @@ def _confusion(row: dict[str, Any], classes: Sequence[str]) -> list[str]:
 
 
 def _checks(checks: Sequence[dict[str, Any]]) -> list[str]:
-    """A count of the checks that hold, a line for each other one; a check without a figure does not apply."""
+    """A count of the checks that hold, and a line for each that does not, or that could not have tripped."""
     applied = [check for check in checks if check["figure"] is not None]
-    unfit = [check["name"] for check in checks if check["figure"] is None]
+    blind = [check for check in checks if check["figure"] is None and check["message"].endswith("cannot tell")]
+    unfit = [check["name"] for check in checks if check["figure"] is None and check not in blind]
     count = f"{sum(check['holds'] is True for check in applied)} of {len(applied)} masking checks hold"
     lines = [f"{count}; not applicable: {', '.join(unfit)}" if unfit else count]
     for check in applied:
         if not check["holds"]:
             state = "TRIPPED" if check["holds"] is False else "undecided"
             lines.append(f"{state:<11}{check['name']}: {check['message']}")
-    return lines
+    return [*lines, *(f"{'untold':<11}{check['name']}: {check['message']}" for check in blind)]
 
 
 def _comparison(model: str, compare: dict[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ def tiny() -> Iterator[None]:
         for size in SIZES:
             patch.setitem(SIZES, size, TINY)
         patch.setattr(STRICT, SHORT)
-        patch.setattr("edgeguard.evaluation.audit.findings.check_contender", lambda *_, **__: [])
+        patch.setattr("edgeguard.evaluation.audit.findings.check_budgets", lambda *_, **__: [])
         yield
 
 

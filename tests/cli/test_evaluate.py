@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 from click.testing import Result
+from short_work import SHORT, STRICT
 
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.ecg.split import split
@@ -117,10 +118,15 @@ def test_people_get_a_table_of_the_newest_run(edgeguard: Call, own_run: Path):
     assert "true class by row, predicted by column" in result.stdout and "[" in result.stdout
 
 
-def test_the_strict_profile_has_nine_rows(edgeguard: Call, own_run: Path, only_json: OnlyJson):
-    report = only_json(edgeguard("evaluate", own_run, "--profile", "strict", "--limit", 2, "--no-checks", "--json"))
-    assert report["n"] == 2 and report["profile"] == "strict" and len(report["attacks"]) == 9
-    assert {a["steps"] for a in report["attacks"]} == {0, 40}
+def test_the_strict_profile_is_a_cascade(
+    edgeguard: Call, own_run: Path, only_json: OnlyJson, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(STRICT, SHORT)
+    report = only_json(edgeguard("evaluate", own_run, "--profile", "strict", "--samples", 2, "--no-checks", "--json"))
+    assert report["n"] == 2 and report["profile"] == "strict" and len(report["attacks"]) == 20
+    clean, *rows = report["attacks"]
+    assert all(row["felled"] <= row["records"] <= 2 for row in rows) and "records" not in clean
+    assert set(report["by_space"]) == {"plain", "smooth"} and report["profile_version"] == "strict/2"
 
 
 def test_each_attack_runs_with_each_loss(edgeguard: Call, own_run: Path, only_json: OnlyJson):
@@ -275,15 +281,16 @@ def test_masking_checks_are_told_and_leave_the_exit_code(
     fine, coarse = (write_int8(own_run / f"{step}.onnx", own_run, step=step) for step in (0.5, 4000))
     report = only_json(edgeguard("evaluate", coarse, *options, "--json"))
     checks = {check["name"]: check for check in report["checks"]}
-    assert len(checks) == 13 and set(checks["reach"]) == {"name", "holds", "figure", "bar", "message"}
+    assert len(checks) == 13 and set(checks["reach"]) == {"name", "holds", "figure", "bar", "message", "eps_uv"}
     assert checks["straight_through"]["holds"] is False and checks["reach"]["holds"] is True
     held = sum(check["holds"] is True for check in report["checks"])
     text = edgeguard("evaluate", coarse, *options).stdout
-    assert f"{held} of 13 masking checks hold\n" in text
+    untold = [check for check in report["checks"] if check["figure"] is None]
+    assert f"{held} of {13 - len(untold)} masking checks hold" in text
     assert f"TRIPPED    straight_through: {checks['straight_through']['message']}" in text
     assert "TRIPPED    straight_through" not in edgeguard("evaluate", fine, *options).stdout
     text = edgeguard("evaluate", own_run, *options).stdout
-    assert "of 11 masking checks hold; not applicable: straight_through, transfer" in text
+    assert "masking checks hold; not applicable: straight_through, transfer" in text
     for without in (("--no-checks",), ("--eps", 0), ("--attack", "clean"), ("--source", coarse)):
         assert only_json(edgeguard("evaluate", equal_run, *options, *without, "--json"))["checks"] == []
 
@@ -361,7 +368,7 @@ def test_a_source_of_its_own_weights_is_situation_two(edgeguard: Call, own_run: 
         (["--eps", "-1"], "--eps -1: at least 0 needed"),
         (["--eps", "nan"], "--eps nan: at least 0 needed"),
         (["--steps", "-1"], "--steps -1: at least 0 needed"),
-        (["--attack", "fgsm"], "--attack fgsm: unknown; choose from clean, pgd, sap"),
+        (["--attack", "fgsm"], "--attack fgsm: unknown; choose clean, pgd, sap"),
         (["--attack", ""], "--attack: names none"),
         (["--attack", " , "], "--attack: names none"),
         (["--loss", "cw"], "--loss cw: unknown; choose from ce, margin, dlr, rescaled"),
@@ -369,7 +376,7 @@ def test_a_source_of_its_own_weights_is_situation_two(edgeguard: Call, own_run: 
         (["--loss", "ce", "--full"], "--loss: the full profile has its own, ce, margin and dlr"),
         (["--gradient", "twin"], "--gradient twin: runs/none-edge-s is a run and crafts on itself; leave it out"),
         (["--gradient", "ste"], "--gradient ste: unknown; choose from twin, twin-pure, parent, mean, none"),
-        (["--loss", "ce", "--profile", "strict"], "--loss: the strict profile has its own, ce and margin"),
+        (["--loss", "ce", "--profile", "strict"], "--loss: the strict profile has its own, ce and dlr"),
         (["--margin", "2"], "--margin 2: nothing to compare with; add --compare OTHER or leave it out"),
         (["--profile", "lax"], "--profile lax: unknown; choose paper, strict or full"),
         (["--split", "train"], "--split train: choose test or all"),
@@ -401,8 +408,9 @@ def test_a_spoilt_model_is_refused_in_one_line(edgeguard: Call, own_run: Path, r
 
 
 def test_a_file_is_attacked_through_its_twin_and_its_run(
-    edgeguard: Call, own_run: Path, only_json: OnlyJson, refused: Refused
+    edgeguard: Call, own_run: Path, only_json: OnlyJson, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(STRICT, SHORT)
     file = write_file(own_run / "a.onnx", own_run)
     options = ("evaluate", file, "--attack", "clean,pgd", "--limit", 2)
 
@@ -412,7 +420,7 @@ def test_a_file_is_attacked_through_its_twin_and_its_run(
     assert crafted(*QUICK) == [None, "twin"]
     assert crafted(*QUICK, "--gradient", "none, twin-pure,mean,parent") == [None, "none", "twin-pure", "mean", "parent"]
     for strict in (("--profile", "strict"), ()):
-        assert crafted(*strict, "--no-checks") == [None, *["twin", "parent"] * 4], "strict is what a file gets"
+        assert crafted(*strict, "--no-checks") == [None, *["twin", "parent"] * 9], "strict is what a file gets"
     text = edgeguard(*options, *QUICK, "--gradient", "twin,none").stdout
     assert "PGD 10 uV (2) ce, twin [II]" in text and "worst case, none alone" in text
     assert "zero" not in text  # nothing is rounded in this file, so that its own gradient is one

@@ -154,7 +154,7 @@ def test_an_interrupted_audit_goes_on(
         patch.setattr(white_box, "evaluate_contenders", interrupt)
         patch.setattr(findings, "run_ladder", interrupt, raising=False)
         patch.setattr(findings, "climb", interrupt)
-        patch.setattr(findings, "check_contender", interrupt)
+        patch.setattr(findings, "check_budgets", interrupt)
         said: list[str] = []
         resumed = audited(waves[0], tmp_path, say=said.append)
     assert any("white-box 10 uV: as found before" in line for line in said)

@@ -15,7 +15,7 @@ from edgeguard.evaluation.comparison import compare_summary, evaluate_both, shar
 from edgeguard.evaluation.contender import Contender, open_contender
 from edgeguard.evaluation.divergence_hunt import parties
 from edgeguard.evaluation.evaluate import evaluate_contenders
-from edgeguard.evaluation.masking_run import check_contender
+from edgeguard.evaluation.masking_run import check_budgets, check_contender
 from edgeguard.evaluation.portfolio import portfolio
 from edgeguard.export.twin import build_twin
 from edgeguard.models.run import Run
@@ -186,3 +186,14 @@ def test_who_hunts_by_which_gradient(make_run: MakeRun, write_file: WriteFile, d
         parties([by("none"), theirs])
     with pytest.raises(InputError, match="have one gradient, parent; add twin to --gradient"):
         parties([by("none", "parent"), own])
+
+
+def test_every_budget_has_its_masking_checks(make_run: MakeRun, dataset: Dataset):
+    """All thirteen at the smallest, then the eight that depend on eps, under names of their own."""
+    budgets = {eps: portfolio(("clean", "pgd"), eps=eps, alpha=eps, steps=3) for eps in (4.0, 20.0, 50.0)}
+    found = check_budgets(open_contender(make_run().path, None, ATTACKS), dataset, EVERY[:9], budgets)
+    names = [check.name for check in found]
+    assert len(names) == len(set(names)) == 13 + 2 * 8
+    for eps in budgets:
+        own = [check for check in found if check.eps_uv == eps]
+        assert len(own) == 8 and all(check.name.endswith(f"_{eps:g}") for check in own) is (eps > 4)

@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, helper
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, did_you_mean
 from edgeguard.export.graph_passes import INPUT
 from edgeguard.runtime.flags import session_options
 
@@ -199,8 +199,10 @@ def parse_method(text: str) -> Method:
             return partial(percentile, share=value)
     elif text in ("minmax", "entropy"):
         return {"minmax": minmax, "entropy": entropy}[text]
+    guess = did_you_mean(text, ("auto", "minmax", "percentile:99.99", "entropy"))
     raise InputError(
-        f"--calibration {text}: unknown; choose minmax, percentile:99.99 (above 50, at most 100) or entropy"
+        f"--calibration {text}: unknown; {guess}choose auto, minmax, percentile:99.99 (above 50, at "
+        "most 100) or entropy"
     )
 
 

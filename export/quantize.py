@@ -12,7 +12,7 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from edgeguard.errors import InputError
+from edgeguard.errors import unknown
 from edgeguard.export.calibrate import Range
 from edgeguard.export.graph_passes import INPUT, initializers
 from edgeguard.export.selection import Selection
@@ -90,7 +90,7 @@ def quantize(
     codes = codes or InputCodes()
     names = {node.name for node in model.graph.node}
     if missing := [name for name in exclude if name not in names]:
-        raise InputError(f"--exclude {missing[0]}: no such node; the graph has {', '.join(sorted(names))}")
+        raise unknown("--exclude", missing[0], sorted(names), problem="no such node")
     copied = ModelProto()
     copied.CopyFrom(model)
     source = {INPUT: 1.0} if selection is None else selection.source

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from edgeguard.errors import InputError
+from edgeguard.errors import unknown
 
 ESTIMATORS = ("clipped", "pure", "none")
 """What passes back: `clipped`, the gradient where the quantiser does not saturate; `pure`, the gradient everywhere but
@@ -24,7 +24,7 @@ def check_estimator(name: str) -> str:
     Raises InputError for an unknown one.
     """
     if name not in ESTIMATORS:
-        raise InputError(f"gradient {name}: unknown; choose from {', '.join(ESTIMATORS)}")
+        raise unknown("gradient", name, ESTIMATORS)
     return name
 
 

@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.firmware_sim.engine import hop_samples
 from edgeguard.firmware_sim.fifo import DEPTH, THRESHOLD
 from edgeguard.firmware_sim.mcu import Mcu, Range, constants, find_mcu, mcus
@@ -276,7 +276,7 @@ def _hop_seconds(cost: FileCost, rate: float, hop: float | None, model: Path) ->
 def _front_end(key: str) -> dict[str, Any]:
     known = constants()["front_ends"]
     if key not in known:
-        raise InputError(f"front end {key!r} has no published power; choose one of {', '.join(known)}")
+        raise unknown("front end", key, known, problem="no published power")
     return known[key]
 
 

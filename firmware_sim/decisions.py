@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 
 INCONCLUSIVE = "inconclusive"
 """What stands for a class in an episode of signal or scores that cannot be used."""
@@ -145,9 +145,7 @@ class Decider:
         self.rules = rules or DecisionRules()
         for label in self.rules.watch:
             if label not in classes:
-                raise InputError(
-                    f"decisions: class {label!r} is none of the model's {', '.join(classes)}; name one with --watch"
-                )
+                raise unknown("--watch", label, classes, problem="no class of the model")
         self._classes = tuple(classes)
         self._unclear = _Track(INCONCLUSIVE, self.rules, enter=1.0, leave=1.0)
         self._watched = [

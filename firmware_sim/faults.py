@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from edgeguard.ecg import synthetic_noise
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.firmware_sim.clock import Clock
 from edgeguard.firmware_sim.indexed import sine
 
@@ -311,13 +311,15 @@ def parse_fault(text: str) -> Fault:
     name, _, settings = text.partition(":")
     kind = FAULTS.get(name.strip())
     if kind is None:
-        raise InputError(f"--fault {text}: no fault {name.strip() or '(empty)'}; choose one of {', '.join(FAULTS)}")
+        raise unknown("--fault", name.strip() or "(empty)", FAULTS, problem="no such fault")
     known = {field.name.rstrip("_"): field for field in fields(kind)}
     values: dict[str, object] = {}
     for setting in settings.split(",") if settings else []:
         key, equals, value = (piece.strip() for piece in setting.partition("="))
-        if key not in known or not equals:
-            raise InputError(f"--fault {text}: {setting.strip() or '(empty)'} is no setting; keys: {', '.join(known)}")
+        if key not in known:
+            raise unknown(f"--fault {text}: setting", key or "(empty)", known)
+        if not equals:
+            raise InputError(f"--fault {text}: setting {key}: no value; write {key}=VALUE")
         if known[key].name in values:
             raise InputError(f"--fault {text}: {key} is given twice; keep one")
         values[known[key].name] = _CONVERTERS[key if key == "at" else str(known[key].type)](text, key, value)

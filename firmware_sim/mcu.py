@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edgeguard.errors import InputError
+from edgeguard.errors import unknown
 
 PROFILES = Path(__file__).with_name("profiles") / "mcu_profiles.json"
 
@@ -75,7 +75,7 @@ def mcus() -> dict[str, Mcu]:
 def find_mcu(key: str) -> Mcu:
     """One processor; InputError for an unknown key."""
     if key not in constants()["mcus"]:
-        raise InputError(f"device profile {key!r} is unknown; choose one of {', '.join(constants()['mcus'])}")
+        raise unknown("device profile", key, constants()["mcus"])
     return _mcu(key)
 
 

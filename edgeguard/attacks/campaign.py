@@ -16,7 +16,7 @@ from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.origin import Named, load_named
 from edgeguard.ecg.split import stratified
 from edgeguard.ecg.unseen import file_training, unseen_records
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.runtime.session import OnnxModel
 
 
@@ -85,7 +85,7 @@ def targets_of(model: OnnxModel, target: str | None, number: int) -> np.ndarray 
     if target is None:
         return None
     if target not in model.classes:
-        raise InputError(f"target: {target!r} is no class of {model.path}; name one of {','.join(model.classes)}")
+        raise unknown("--target", target, model.classes, problem=f"no class of {model.path}")
     return np.full(number, model.classes.index(target))
 
 

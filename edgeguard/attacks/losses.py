@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, C], labels int64 [B] or probabilities [B, C]) to [B]."""
@@ -91,7 +91,7 @@ def check_losses(names: Iterable[str], *, classes: int) -> None:
     """Raises InputError for a loss that does not exist, and for one that needs more classes."""
     for name in names:
         if name not in LOSSES:
-            raise InputError(f"--loss {name}: unknown; choose from {', '.join(LOSSES)}")
+            raise unknown("--loss", name, LOSSES)
         if classes < LEAST_CLASSES.get(name, 2):
             raise InputError(
                 f"--loss {name}: needs {LEAST_CLASSES[name]} classes, the model has {classes}; take margin"

@@ -1,6 +1,5 @@
 """The command line: one command a file; parse, call one function, print."""
 
-import difflib
 import importlib
 import os
 import sys
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 import edgeguard
+from edgeguard.errors import did_you_mean
 from edgeguard.intended_use import NOT_A_MEDICAL_DEVICE
 from edgeguard.runtime.telling import QUIET
 
@@ -48,8 +48,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            mend = f"did you mean {near[0]}?" if near else "edgeguard --help lists them"
+            mend = did_you_mean(args[0], COMMANDS).strip() or "edgeguard --help lists them"
             raise click.UsageError(f"no command {args[0]}; {mend}")
         return super().resolve_command(ctx, args)
 

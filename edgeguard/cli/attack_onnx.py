@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import adapter_options, data_options, listed, model_options, registering
+from edgeguard.cli.options import OneOf, adapter_options, data_options, listed, model_options, registering
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.cli.sections import sectioned
 from edgeguard.runtime.system import processor_cores
@@ -49,7 +49,7 @@ from edgeguard.runtime.system import processor_cores
 @click.option(
     "--split",
     "part",
-    type=click.Choice(["test", "all"]),
+    type=OneOf("test", "all"),
     default="test",
     show_default=True,
     help="test: records that the file's network was not trained or chosen on, as far as that is known.",

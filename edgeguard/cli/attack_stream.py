@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeguard.cli.options import adapter_options, data_options, model_options, open_file
+from edgeguard.cli.options import OneOf, adapter_options, data_options, model_options, open_file
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.cli.sections import sectioned
 from edgeguard.ecg.origin import Named, file_data
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--split",
     "part",
-    type=click.Choice(["test", "all"]),
+    type=OneOf("test", "all"),
     default="test",
     show_default=True,
     help="test: records that the file's network was not trained or chosen on, as far as that is known.",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import adapter_options, data_options, known_arch_option, listed
+from edgeguard.cli.options import OneOf, adapter_options, data_options, known_arch_option, listed
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.cli.rungs import rung_lines
 from edgeguard.cli.sections import sectioned
@@ -59,7 +59,7 @@ from edgeguard.cli.sections import sectioned
 )
 @click.option(
     "--input-bits",
-    type=click.Choice(["8", "16"]),
+    type=OneOf("8", "16"),
     default="8",
     show_default=True,
     help="Bits of the input's codes; with 16 the first convolution runs in float.",

@@ -11,13 +11,30 @@ import click
 from click.core import ParameterSource
 
 from edgeguard.cli.output import say
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, did_you_mean, unknown
 
 if TYPE_CHECKING:
     from edgeguard.runtime.registry import Registry
     from edgeguard.runtime.session import OnnxModel
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class OneOf(click.ParamType):
+    """One of a few names; another is refused with the most similar of them."""
+
+    name = "name"
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join(self.names)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.names:
+            raise unknown(param.opts[-1] if param else self.name, value, self.names)
+        return str(value)
 
 
 def data_options(function: F) -> F:
@@ -169,7 +186,8 @@ def _apply_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> 
     for name in values:
         key = name.replace("-", "_")
         if key not in names or key in ("config", "as_json"):
-            raise InputError(f"{path}: {name} is no option of edgeguard {ctx.command.name}; remove or rename it")
+            mend = did_you_mean(key, names) + "remove or rename it"
+            raise InputError(f"{path}: {name} is no option of edgeguard {ctx.command.name}; {mend}")
     ctx.default_map = {**(ctx.default_map or {}), **{k.replace("-", "_"): v for k, v in values.items()}}
 
 

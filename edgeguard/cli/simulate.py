@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgeguard.cli.options import adapter_options, data_options, listed, model_options
+from edgeguard.cli.options import OneOf, adapter_options, data_options, listed, model_options
 from edgeguard.cli.output import emit, json_option, say
 from edgeguard.cli.sections import sectioned
 from edgeguard.report.rate_text import rate_text
@@ -90,7 +90,7 @@ from edgeguard.report.rate_text import rate_text
 @click.option(
     "--format",
     "raw_format",
-    type=click.Choice(["int16", "float32", "text"]),
+    type=OneOf("int16", "float32", "text"),
     default="int16",
     show_default=True,
     help="Format of the samples of --record -.",

@@ -7,7 +7,7 @@ from typing import Any
 from edgeguard.attacks.smoothing import KERNELS
 from edgeguard.defenses.precision import has_fast_bfloat16
 from edgeguard.defenses.recipes import Defense, defense
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.models.registry import DEFAULT_ARCHITECTURE
 
 CRAFTING = ("sap", "mixed", "single-step")
@@ -264,8 +264,8 @@ def make_config(**options: Any) -> TrainConfig:
     """
     given = {name: value for name, value in options.items() if value is not None}
     types = {f.name: f.type for f in fields(TrainConfig)}
-    if unknown := sorted(set(given) - set(types)):
-        raise InputError(f"{unknown[0]}: no such training option; choose from {', '.join(types)}")
+    if strange := sorted(set(given) - set(types)):
+        raise unknown("training option", strange[0], types)
     for name, value in given.items():
         given[name] = _typed(name, value, types[name])
     preset = PRESETS.get(given.get("preset", TrainConfig.preset), {})
@@ -294,7 +294,8 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
 
 
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
-    _require(value in known, option, value, f"one of {', '.join(known)}")
+    if value not in known:
+        raise unknown(f"--{option}", value, known)
 
 
 def _require(holds: bool, option: str, value: object, needed: str) -> None:

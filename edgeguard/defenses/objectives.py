@@ -16,7 +16,7 @@ from edgeguard.defenses.crafting import craft
 from edgeguard.defenses.distributed import mean
 from edgeguard.defenses.precision import computing_in
 from edgeguard.defenses.regularizers import jacobian_norm, logit_mse, noise_to_signal, within_margin
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.runtime.registry import reported
 
 JACOBIAN_SCALE_UV = {"published": 1.0, "corrected": 1000.0}
@@ -88,7 +88,7 @@ def objective_of(settings: TrainConfig) -> Objective:
     if not isinstance(own, str):
         return partial(_own_loss, own)
     if own not in OBJECTIVES:
-        raise InputError(f"--defense {settings.defense}: objective {own}: unknown; choose {', '.join(OBJECTIVES)}")
+        raise unknown(f"--defense {settings.defense}: objective", own, OBJECTIVES)
     return OBJECTIVES[own]
 
 

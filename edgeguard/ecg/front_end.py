@@ -11,7 +11,7 @@ from math import inf
 import numpy as np
 from scipy.signal import butter, firwin, iirnotch, tf2sos
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def high_pass_section(corner: float, rate: float) -> np.ndarray:
 def find_front_end(name: str) -> FrontEnd:
     """A preset by its name; InputError for another name."""
     if name not in PRESETS:
-        raise InputError(f"--front-end {name}: no such front end; choose one of {', '.join(PRESETS)}")
+        raise unknown("--front-end", name, PRESETS, problem="no such front end")
     return PRESETS[name]
 
 

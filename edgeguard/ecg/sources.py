@@ -13,7 +13,7 @@ from edgeguard.ecg.dataset import Dataset, cache_root, cached
 from edgeguard.ecg.labels import files_beside, find_labels
 from edgeguard.ecg.record import CLASSES, Record
 from edgeguard.ecg.tree import Tree, content_digest, open_tree
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, did_you_mean
 from edgeguard.runtime.files import sha256_file
 
 SYNTHETIC_RECORDS = 1600
@@ -131,7 +131,8 @@ def open_source(
         return _files(spec, fetched_zip(), labels, lead)
     path = Path(spec).expanduser()
     if not path.exists():
-        raise InputError(f"{spec}: no such file or folder; name a zip, a folder, cinc2017 or synthetic[:N]")
+        guess = did_you_mean(spec, ("cinc2017", "synthetic"))
+        raise InputError(f"{spec}: no such file or folder; {guess}name a zip, a folder, cinc2017 or synthetic[:N]")
     return _files(spec, path, labels, lead)
 
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 
 from edgeguard.ecg.stream import Stream
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 
 FORMATS = ("int16", "float32", "text")
 _BYTES = 8192
@@ -26,7 +26,7 @@ def raw_stream(file: BinaryIO, kind: str, sampling_rate: float, *, step: float =
     that is not a finite number, and for a pipe that ends within one.
     """
     if kind not in FORMATS:
-        raise InputError(f"{name}: format {kind}, one of {', '.join(FORMATS)} needed; mend --format")
+        raise unknown(f"{name}: --format", kind, FORMATS)
     if not 0 < sampling_rate < inf:
         raise InputError(f"{name}: sampling rate {sampling_rate:g} Hz must be above 0; mend --rate")
     if not 0 < step < inf:

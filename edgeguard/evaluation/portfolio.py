@@ -6,7 +6,7 @@ from typing import Any
 from edgeguard.attacks import catalogue
 from edgeguard.attacks.losses import LOSSES, check_losses
 from edgeguard.ecg.record import CLASSES
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 
 ATTACKS = ("clean", "pgd", "sap", "cw-smooth", "square")
 """What may be named; in the strict and full profiles `pgd` and `sap` stand for a cascade of attacks each."""
@@ -135,7 +135,7 @@ def portfolio(
     out of range.
     """
     if profile not in PROFILES:
-        raise InputError(f"--profile {profile}: unknown; choose {', '.join(PROFILES[:-1])} or {PROFILES[-1]}")
+        raise unknown("--profile", profile, PROFILES)
     if names is None:
         names = _BY_PROFILE[profile]
     if not names:

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, ValueInfoProto
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.evaluation.zoo.located import located
 from edgeguard.runtime.cost import file_cost
 from edgeguard.runtime.files import write_bytes
@@ -147,7 +147,7 @@ def _stamped(file: ModelFile, facts: Mapping[str, Any], target: Path) -> ModelFi
         raise InputError(f"{file.path}: is a streaming file, which has its facts from the window file; set them there")
     for name in facts:
         if name not in FACTS:
-            raise InputError(f"--set {name}: no such fact; choose from {', '.join(FACTS)}")
+            raise unknown("--set", name, FACTS, problem="no such fact")
     said = replace(file.stated, **{name: _fact(name, value) for name, value in facts.items()})
     copy = onnx.ModelProto()
     copy.CopyFrom(file.proto)

@@ -12,7 +12,7 @@ from torch import nn
 from edgeguard.attacks.smoothing import KERNELS
 from edgeguard.ecg.arrays import Data, Labels, Signals, check_labelled, records_of
 from edgeguard.ecg.dataset import Dataset
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.evaluation.comparison import compare_summary, evaluate_both, share_sources
 from edgeguard.evaluation.contender import Contender, check_fit, open_contender, records_for_all
 from edgeguard.evaluation.divergence_hunt import divergence_summary, hunt_records, parties
@@ -264,7 +264,7 @@ def _check_choices(*, part: str, kernels: str, mask: str) -> None:
         ("mask", mask, ("loop", "end")),
     ):
         if value not in known:
-            raise InputError(f"--{option} {value}: choose {' or '.join(known)}")
+            raise unknown(f"--{option}", value, known)
 
 
 def _check_counts(*, limit: int | None, seed: int) -> None:

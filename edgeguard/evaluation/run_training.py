@@ -20,7 +20,7 @@ from edgeguard.defenses.train import LOG, Job, default_folder, train
 from edgeguard.ecg.arrays import Data, Labels, Signals, check_labelled, records_of
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.split import split
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.evaluation import metrics
 from edgeguard.evaluation.frames import frame
 from edgeguard.evaluation.zoo.located import located
@@ -232,7 +232,7 @@ def train_model(
 def choose_device(name: str) -> torch.device:
     """`auto`, `cpu` or `cuda` as a device of this process; InputError for another name, or without CUDA."""
     if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device {name}: auto, cpu or cuda needed")
+        raise unknown("--device", name, ("auto", "cpu", "cuda"))
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch finds no CUDA device; use --device cpu")
     return distributed.local_device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeguard.attacks.gradient import crafting
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.evaluation.subject import Subject
 from edgeguard.export.twin import build_twin
 from edgeguard.models.run import Run
@@ -87,7 +87,7 @@ def sources_of(
     """
     for name in chosen or ():
         if name not in GRADIENTS:
-            raise InputError(f"--gradient {name}: unknown; choose from {', '.join(GRADIENTS)}")
+            raise unknown("--gradient", name, GRADIENTS)
     if not subject.is_file:
         assert subject.network is not None
         return (Source("run", subject.network, subject.sha256),), None

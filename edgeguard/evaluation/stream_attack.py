@@ -23,7 +23,7 @@ from edgeguard.ecg.record import Record
 from edgeguard.ecg.resampling import resample
 from edgeguard.ecg.split import stratified
 from edgeguard.ecg.unseen import unseen_records
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.evaluation.sources import check_agreement, sources_of
 from edgeguard.evaluation.stream_judge import Outcome, Watch, compare_outcomes
 from edgeguard.evaluation.subject import Subject, open_subject, training_of
@@ -89,7 +89,7 @@ class Settings:
             if count < least:
                 raise InputError(f"--{option} {count}: at least {least} needed")
         if self.loss not in LOSSES:
-            raise InputError(f"--loss {self.loss}: unknown; choose from {', '.join(LOSSES)}")
+            raise unknown("--loss", self.loss, LOSSES)
         if self.period is not None and not 0.1 <= self.period < float("inf"):
             raise InputError(f"--period {self.period:g}: at least 0.1 s needed; raise it or leave it out")
 
@@ -189,7 +189,7 @@ def craft_all(
     """
     for name in ways:
         if name not in CRAFTS:
-            raise InputError(f"--craft {name}: unknown; choose from {', '.join(CRAFTS)}")
+            raise unknown("--craft", name, CRAFTS)
     return {name: craft(network, watch, streams, CRAFTS[name], settings, progress=progress) for name in ways}
 
 

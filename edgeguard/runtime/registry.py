@@ -5,7 +5,6 @@ entry point, is ever imported: a name in a file is not enough.
 """
 
 import copy
-import difflib
 import importlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 
 
 class Registry:
@@ -111,9 +110,7 @@ class Registry:
             ) from error
 
     def _unknown(self, name: object) -> InputError:
-        near = difflib.get_close_matches(str(name), self.names(), 1)
-        guess = f"did you mean {near[0]}? " if near else ""
-        return InputError(f"{self.option} {name}: unknown; {guess}choose {', '.join(self.names())} or MODULE:NAME")
+        return unknown(self.option, name, self.names(), others=("MODULE:NAME",))
 
 
 class _Installed(Mapping[str, EntryPoint]):

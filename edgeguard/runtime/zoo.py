@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, did_you_mean, either
 from edgeguard.runtime.files import read_json, sha256_file
 
 PREFIX = "zoo:"
@@ -111,5 +111,8 @@ def parse(name: str, models: dict[str, ZooModel]) -> tuple[ZooModel, str | None]
                 return model, form
     base = next((known for known in sorted(models, key=len, reverse=True) if bare.startswith(f"{known}-")), None)
     if base:
-        raise InputError(f"{PREFIX}{bare}: {base} has no such form; choose {', '.join(models[base].forms)}, or none")
-    raise InputError(f"{PREFIX}{bare}: no such network; choose from {', '.join(models)} (edgeguard zoo list)")
+        forms = models[base].forms
+        guess = did_you_mean(bare.removeprefix(f"{base}-"), forms)
+        raise InputError(f"{PREFIX}{bare}: {base} has no such form; {guess}choose {either(forms)}, or leave it out")
+    guess = did_you_mean(bare, models)
+    raise InputError(f"{PREFIX}{bare}: no such network; {guess}choose {either(list(models))} (edgeguard zoo list)")

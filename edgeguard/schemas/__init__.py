@@ -8,7 +8,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from edgeguard.errors import InputError
+from edgeguard.errors import unknown
 
 _SUFFIX = ".json"
 
@@ -26,7 +26,7 @@ def load_schema(name: str) -> dict[str, Any]:
     """
     full = name if name.startswith("edgeguard.") else f"edgeguard.{name}"
     if full not in names():
-        raise InputError(f"{name}: no schema; choose from {', '.join(names())}")
+        raise unknown("schema", name, names())
     stem, version = full.removeprefix("edgeguard.").split("/")
     text = (files(__name__) / f"{stem}-{version}{_SUFFIX}").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)

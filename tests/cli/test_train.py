@@ -152,9 +152,9 @@ def test_a_budget_names_the_folder_after_the_preset_it_picks(edgeguard: Call, wa
         (["--learning-rate", "0"], "--learning-rate 0.0: above 0 needed"),
         (["--seed", "-1"], "--seed -1"),
         (["--split-seed", "-1"], "--split-seed -1: at least 0 needed"),
-        (["--kernels", "nest"], "--kernels nest: one of nest25, zip5 needed"),
+        (["--kernels", "nest"], "--kernels nest: unknown; did you mean nest25? choose nest25 or zip5"),
         (["--defense", "trust"], "--defense trust: unknown; choose none, jr, nsr, dd, at, init-adt, dist-adt, adt, "),
-        (["--preset", "slow"], "--preset slow: one of fast, full, lite, paper needed"),
+        (["--preset", "slow"], "--preset slow: unknown; choose fast, full, lite or paper"),
         (["--budget", "0"], "--budget 0: a time above zero such as 90s, 30m or 1h30m needed"),
         (["--budget", "-5m"], "--budget -5m: a time above zero"),
         (["--budget", "soon"], "--budget soon: a time above zero"),
@@ -163,7 +163,7 @@ def test_a_budget_names_the_folder_after_the_preset_it_picks(edgeguard: Call, wa
         (["--arch", "cli_missing:make"], "--arch cli_missing:make: cannot be imported"),
         (["--arch", "cli_network:nobody"], "--arch cli_network:nobody: cannot be imported"),
         (["--arch", "cli_network:wide"], "returns [2, 5] for an input of [2, 1, 9000], needed [2, 4]"),
-        (["--device", "tpu"], "--device tpu: auto, cpu or cuda needed"),
+        (["--device", "tpu"], "--device tpu: unknown; did you mean cpu? choose auto, cpu or cuda"),
         (["--test-records", "none.txt"], "none.txt: cannot be read"),
         (["--data", "nowhere.zip"], "nowhere.zip: no such file or folder"),
         (["--config", "none.toml"], "none.toml: cannot be read"),
@@ -178,7 +178,11 @@ def test_bad_options_are_refused_in_one_line(train: Call, refused: Refused, opti
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("own.toml", "epoch = 3\n", "own.toml: epoch is no option of edgeguard train; remove or rename it"),
+        (
+            "own.toml",
+            "epoch = 3\n",
+            "own.toml: epoch is no option of edgeguard train; did you mean epochs? remove",
+        ),
         ("own.toml", "config = 'a.toml'\n", "own.toml: config is no option"),
         ("own.toml", "epochs = \n", "own.toml: neither TOML nor JSON as its name says"),
         ("own.toml", "temperature = 0.0\n", "--temperature 0.0: above 0 needed"),

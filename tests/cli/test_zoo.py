@@ -88,8 +88,12 @@ def rewrite_hash(root: Path, network: str, file: str) -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("other", "zoo:other: no such network; choose from some, some-fast (edgeguard zoo list)"),
-        ("some-int4", "zoo:some-int4: some has no such form; choose fp32, int8, int8-streaming, or none"),
+        ("other", "zoo:other: no such network; choose some or some-fast (edgeguard zoo list)"),
+        (
+            "some-int4",
+            "zoo:some-int4: some has no such form; did you mean int8? "
+            "choose fp32, int8 or int8-streaming, or leave it out",
+        ),
     ],
 )
 def test_an_unknown_name_is_refused(
@@ -137,8 +141,8 @@ def test_a_build_that_cannot_be_is_refused(edgeguard: Call, refused: Refused, wa
         f"edgeguard: {tmp_path / 'recipes.toml'}: not found; name the folder that holds the recipes"
     )
     (tmp_path / "recipes.toml").write_text('[one]\ndefense = "none"\n\n[two]\ndefense = "none"\nlayers = 3\n')
-    assert refused(edgeguard(*words, "three")) == "edgeguard: three: no such recipe; choose from one, two"
-    assert "layers: no such training option" in refused(edgeguard(*words, "two", "--json"))
+    assert refused(edgeguard(*words, "three")) == "edgeguard: recipe three: unknown; choose one or two"
+    assert "training option layers: unknown" in refused(edgeguard(*words, "two", "--json"))
     assert [path.name for path in tmp_path.iterdir()] == ["recipes.toml"]
     result = edgeguard("zoo", "build", "--out", tmp_path)
     assert result.exit_code == 2 and "--data" in result.output

@@ -143,7 +143,7 @@ def test_how_far_the_steps_reach():
         (("pgd",), {"eps": math.inf}, "--eps inf: at least 0 needed"),
         (("pgd",), {"alpha": -1.0}, "--alpha -1: at least 0 needed"),
         (("pgd",), {"steps": -1}, "--steps -1: at least 0 needed"),
-        (("pgd",), {"losses": ("ce", "cw")}, "--loss cw: unknown; choose from ce, margin, dlr, rescaled"),
+        (("pgd",), {"losses": ("ce", "cw")}, "--loss cw: unknown; choose ce, margin, dlr or rescaled"),
         (("pgd",), {"losses": ()}, "--loss: names none; choose from ce, margin, dlr, rescaled"),
         (
             ("pgd",),

@@ -78,7 +78,7 @@ def test_what_crafts_can_be_chosen(make_run: MakeRun, write_file: WriteFile):
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        (("twin", "ste"), "--gradient ste: unknown; choose from twin, twin-pure, parent, mean, none"),
+        (("twin", "ste"), "--gradient ste: unknown; choose twin, twin-pure, parent, mean or none"),
         (("parent",), "--gradient parent: no run beside .*b.onnx; leave it out, or put the file there"),
         (("twin", "mean"), "--gradient mean: no run beside .*b.onnx"),
     ],

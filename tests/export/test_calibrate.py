@@ -206,5 +206,5 @@ def test_methods_have_names(text: str):
     "text", ["", "max", "percentile", "percentile:", "percentile:50", "percentile:101", "percentile:x", "minmax:1"]
 )
 def test_an_unknown_method_is_refused_in_one_line(text: str):
-    with pytest.raises(InputError, match=f"^--calibration {text}: unknown; choose minmax, percentile:99.99"):
+    with pytest.raises(InputError, match=f"^--calibration {text}: unknown; .*choose auto, minmax, percentile:99.99"):
         parse_method(text)

@@ -58,5 +58,5 @@ def test_one_tensor_s_value_has_another_s_gradient(estimator: str, slope: float)
 
 def test_an_unknown_estimator_is_refused():
     assert check_estimator("pure") == "pure"
-    with pytest.raises(InputError, match="gradient soft: unknown; choose from clipped, pure, none"):
+    with pytest.raises(InputError, match="gradient soft: unknown; choose clipped, pure or none"):
         check_estimator("soft")

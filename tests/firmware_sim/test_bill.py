@@ -261,8 +261,8 @@ def test_a_float_network_has_bytes_but_no_time(mean_file: Path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"profiles": ["esp8266"]}, r"^device profile 'esp8266' is unknown; choose one of stm32l4r5, "),
-        ({"front_end": "acme"}, r"^front end 'acme' has no published power; choose one of max30003, "),
+        ({"profiles": ["esp8266"]}, r"^device profile esp8266: unknown; choose stm32l4r5, "),
+        ({"front_end": "acme"}, r"^front end acme: no published power; choose max30003, "),
         ({"hop": 0.3141}, r"^hop: 0\.3141 s is 18\.846 samples at 60 Hz; "),
         ({"radio_events_per_second": -1}, r"^radio: -1 events a second must be at least 0; "),
         ({"radio_events_per_second": float("nan")}, r"^radio: nan events a second must be at least 0; "),

@@ -220,7 +220,7 @@ def test_settings_that_decide_nothing_are_refused(setting, message):
 
 
 def test_a_class_that_the_model_lacks_is_refused():
-    with pytest.raises(InputError, match=r"class 'A' is none of the model's N, AFIB.*--watch"):
+    with pytest.raises(InputError, match=r"--watch A: no class of the model; .*choose N or AFIB"):
         Decider(("N", "AFIB"))
 
 

@@ -66,12 +66,12 @@ def test_settings_are_read_with_their_types() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"no fault \(empty\); choose one of lost-packets, fifo-overflow"),
-        ("flood:at=1", "no fault flood"),
+        ("", r"--fault \(empty\): no such fault; choose lost-packets, fifo-overflow"),
+        ("flood:at=1", "--fault flood: no such fault"),
         ("motion", "motion: it needs a time; add at=SECONDS or every=SECONDS"),
-        ("motion:at", "'?at'? is no setting; keys: at, every, for, seed, level"),
-        ("motion:at=1,loud=3", "loud=3 is no setting"),
-        ("motion:at=1,,", r"\(empty\) is no setting"),
+        ("motion:at", "setting at: no value; write at=VALUE"),
+        ("motion:at=1,loud=3", "setting loud: unknown; choose at, every, for, seed or level"),
+        ("motion:at=1,,", r"setting \(empty\): unknown"),
         ("motion:at=1,at=2", "at is given twice"),
         ("motion:at=soon", "at=soon is not a number; mend at"),
         ("motion:at=1,level=nan", "level=nan is not a number"),

@@ -184,7 +184,7 @@ def test_the_lead_off_flag_follows_after_its_latency(contact, latency: int, cut:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SensorChain("ad8232", 300, 300), "--front-end ad8232: no such front end; choose one of ideal, max"),
+        (lambda: SensorChain("ad8232", 300, 300), "--front-end ad8232: no such front end; did you mean ad"),
         (lambda: SensorChain("max30003", 0, 300), "sampling rate: 0 Hz"),
         (lambda: SensorChain(quiet("max30003", sampling_rate=64.0), 300, 300), "a filter at 40 Hz needs more than 64"),
     ],

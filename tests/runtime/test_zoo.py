@@ -61,14 +61,18 @@ def test_forms_and_sizes_are_those_of_the_files(zoo: dict[str, ZooModel]) -> Non
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("other", "zoo:other: no such network; choose from some, some-fast (edgeguard zoo list)"),
-        ("som", "zoo:som: no such network; choose from some, some-fast (edgeguard zoo list)"),
-        ("", "zoo:: no such network; choose from some, some-fast (edgeguard zoo list)"),
-        ("some-int4", "zoo:some-int4: some has no such form; choose fp32, int8, int8-streaming, or none"),
-        ("some-int8.onnx", "zoo:some-int8.onnx: some has no such form; choose fp32, int8, int8-streaming, or none"),
+        ("other", "zoo:other: no such network; choose some or some-fast (edgeguard zoo list)"),
+        ("som", "zoo:som: no such network; did you mean some? choose some or some-fast (edgeguard zoo list)"),
+        ("", "zoo:: no such network; choose some or some-fast (edgeguard zoo list)"),
+        ("some-dry", "zoo:some-dry: some has no such form; choose fp32, int8 or int8-streaming, or leave it out"),
+        (
+            "some-int8.onnx",
+            "zoo:some-int8.onnx: some has no such form; did you mean int8? "
+            "choose fp32, int8 or int8-streaming, or leave it out",
+        ),
         (
             "some-fast-int8-streaming",
-            "zoo:some-fast-int8-streaming: some-fast has no such form; choose fp32, int8, or none",
+            "zoo:some-fast-int8-streaming: some-fast has no such form; choose fp32 or int8, or leave it out",
         ),
     ],
 )

@@ -83,7 +83,7 @@ def test_a_rate_is_the_same_everywhere() -> None:
 
 
 def test_an_unknown_schema_is_refused() -> None:
-    with pytest.raises(InputError, match=r"diagnose/1: no schema; choose from edgeguard\.arch/1, "):
+    with pytest.raises(InputError, match=r"schema diagnose/1: unknown; .*choose edgeguard\.arch/1, "):
         load_schema("diagnose/1")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import edgeguard
 from edgeguard.ecg.arrays import Data, Labels, Signals, records_of
 from edgeguard.ecg.origin import Named
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.evaluation.audit.findings import Job, all_found, nothing_found
 from edgeguard.evaluation.audit.forms import Forms, open_forms, with_agreeing_twins
 from edgeguard.evaluation.audit.ladder import finite_check
@@ -95,7 +95,7 @@ def run_audit(
     Raises InputError for anything that cannot be, and for a folder that cannot be written, before long work.
     """
     if size not in SIZES:
-        raise InputError(f"size {size}: unknown; choose from {', '.join(SIZES)}")
+        raise unknown("size", size, SIZES)
     required_verdicts(require, compared=True)  # refuses another name before long work
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: at least 1 needed")

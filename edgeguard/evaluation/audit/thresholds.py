@@ -1,6 +1,5 @@
 """What an audit demands of a file: `thresholds.toml`, and what a user's file sets otherwise."""
 
-import difflib
 import math
 import tomllib
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, did_you_mean
 from edgeguard.evaluation.audit.result import SIZES
 
 DEFAULTS = Path(__file__).with_name("thresholds.toml")
@@ -120,8 +119,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 def _check(file: Path, shown: str, key: str, value: Any) -> None:
     known = [field.name for field in fields(Thresholds)]
     if key not in known:
-        near = difflib.get_close_matches(key, known, 1)
-        mend = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
+        mend = did_you_mean(key, known).strip() or f"the keys are {', '.join(known)}"
         raise InputError(f"{file}: {shown}: unknown; {mend}")
     holds, needed = _RULES.get(key, _SHARE)
     if not holds(value):

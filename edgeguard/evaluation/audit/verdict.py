@@ -6,7 +6,7 @@ clean and attacked?
 
 from collections.abc import Sequence
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.evaluation.audit.result import Check, Verdict
 
 EXPORT, ROBUSTNESS = "export", "robustness"
@@ -96,7 +96,7 @@ def required_verdicts(text: str | Sequence[str] | None, *, compared: bool) -> tu
     named = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
     for name in named:
         if name not in QUESTIONS:
-            raise InputError(f"--require {name}: choose {EXPORT}, {ROBUSTNESS} or both with a comma")
+            raise unknown("--require", name, QUESTIONS, others=("both with a comma",))
     if not named:
         raise InputError(f"--require: names none; choose {EXPORT}, {ROBUSTNESS} or both with a comma")
     return named

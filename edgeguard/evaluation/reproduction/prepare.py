@@ -14,7 +14,7 @@ from edgeguard.attacks.losses import cross_entropy
 from edgeguard.ecg.dataset import Dataset
 from edgeguard.ecg.sources import load_dataset
 from edgeguard.ecg.split import split
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, unknown
 from edgeguard.evaluation.reproduction.collect import Collection
 from edgeguard.evaluation.reproduction.graph import Job, Plan, ordered, plan
 from edgeguard.evaluation.reproduction.grid import Grid
@@ -141,6 +141,6 @@ def _anywhere(data: str | None) -> str | None:
 
 def _check_device(device: str) -> None:
     if device not in ("cpu", "cuda"):
-        raise InputError(f"--device {device}: cpu or cuda needed")
+        raise unknown("--device", device, ("cpu", "cuda"))
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch finds no CUDA device; use --device cpu")

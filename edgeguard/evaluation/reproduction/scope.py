@@ -7,7 +7,7 @@ from typing import Any
 
 from edgeguard.defenses.recipes import DEFENSES as CONTROLS
 from edgeguard.defenses.recipes import defense
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, did_you_mean, unknown
 from edgeguard.evaluation.reproduction.published import DEFENSES, TABLES
 
 FIGURES = (1, 3, 4, 5, 6)
@@ -126,7 +126,8 @@ def scope_of(
     if only is not None:
         named = [(name, re.fullmatch(r"(table|figure)([0-9]+)", name)) for name in only]
         if wrong := [name for name, match in named if match is None]:
-            raise InputError(f"--only {wrong[0]}: names such as table5 and figure3 needed, with commas")
+            guess = did_you_mean(wrong[0], [f"table{number}" for number in TABLES] + [f"figure{n}" for n in FIGURES])
+            raise InputError(f"--only {wrong[0]}: {guess}names such as table5 and figure3 needed, with commas")
         kinds = [(match[1], match[2]) for _, match in named if match]
         tables, figures = ([number for kind, number in kinds if kind == wanted] for wanted in ("table", "figure"))
     numbers = [_numbers(option, given or ()) for option, given in (("tables", tables), ("figures", figures))]
@@ -141,7 +142,7 @@ def curve_points() -> list[Point]:
 def _all_known(option: str, given: Iterable[Any], known: tuple[Any, ...]) -> None:
     for value in given:
         if value not in known:
-            raise InputError(f"{option} {value}: unknown; choose from {', '.join(map(str, known))}")
+            raise unknown(option, value, known)
 
 
 def _numbers(option: str, given: Sequence[str]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeguard.defenses.config import TrainConfig, make_config
 from edgeguard.ecg.sources import load_dataset
-from edgeguard.errors import InputError
+from edgeguard.errors import unknown
 from edgeguard.evaluation.profiles import PROFILE_VERSIONS, is_upper_bound, version_of
 from edgeguard.evaluation.run_export import export_model
 from edgeguard.evaluation.run_training import train_model
@@ -63,8 +63,8 @@ def build_zoo(
     """
     root = Path(out)
     recipes = read_recipes(root)
-    if unknown := [name for name in names if name not in recipes]:
-        raise InputError(f"{unknown[0]}: no such recipe; choose from {', '.join(recipes)}")
+    if strange := [name for name in names if name not in recipes]:
+        raise unknown("recipe", strange[0], recipes)
     built = [_build(recipes[name], root, str(data), spread, threads, say) for name in _ordered(names, recipes)]
     write_index(root)
     return built

@@ -27,8 +27,8 @@ from edgeguard.runtime.system import processor_cores
     default="smooth-geo",
     show_default=True,
     callback=registering("attack"),
-    help="smooth-geo: smallest smooth L2; rays-sap: smallest eps of a smooth perturbation; boundary: Lam et al.; "
-    "hopskipjump: plain, for comparison; or MODULE:NAME of an attack of your own, whose code then runs.",
+    help="Attack: smooth-geo (smallest smooth L2), rays-sap (smallest eps of a smooth perturbation), boundary (Lam et "
+    "al.), hopskipjump (plain, for comparison), or MODULE:NAME of an attack of your own, whose code then runs.",
 )
 @click.option(
     "--queries",
@@ -52,40 +52,44 @@ from edgeguard.runtime.system import processor_cores
     type=OneOf("test", "all"),
     default="test",
     show_default=True,
-    help="test: records that the file's network was not trained or chosen on, as far as that is known.",
+    help="Records to attack: test, those that the network was not trained or chosen on, as far as that is known; or "
+    "all.",
 )
-@click.option("--target", metavar="CLASS", help="Turn every record into this class [default: any wrong one].")
+@click.option(
+    "--target", metavar="CLASS", help="Class that every record is to be turned into [default: any wrong one]."
+)
 @click.option(
     "--pairs",
     type=click.IntRange(min=1),
-    help="Instead of --samples: so many records for every ordered pair of classes, each turned into the other class "
+    help="Instead of --samples: number of records for every ordered pair of classes, each turned into the other class "
     "from a record of it.",
 )
 @click.option(
     "--smoothing",
     type=click.IntRange(min=0),
-    help="boundary: samples of the Hanning window that smooths a random step; 0: none [default: 41].",
+    help="Length in samples of the Hanning window that smooths a random step of boundary; 0: none [default: 41].",
 )
 @click.option(
-    "--high-hz", type=float, metavar="HZ", help="smooth-geo: highest frequency of a perturbation [default: 15]."
+    "--high-hz", type=float, metavar="HZ", help="Highest frequency of a perturbation of smooth-geo [default: 15]."
 )
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
     metavar="OTHER.onnx",
-    help="Attack this file too, with the same records, seeds and budgets, and pair the results: fp32 against int8.",
+    help="File to attack too, with the same records, seeds and budgets; results are paired, as of fp32 against int8.",
 )
 @click.option(
     "--transfer",
     type=click.Path(path_type=Path),
     metavar="OTHER.onnx",
     multiple=True,
-    help="Let this file name what fooled the first; may be given more than once.",
+    help="File that also classifies the adversarial records of the first; may be given more than once.",
 )
 @click.option(
     "--white-box",
     is_flag=True,
-    help="rays-sap: find the smallest eps by the file's own gradient too, through its twin, and compare; needs torch.",
+    help="With rays-sap: also find the smallest eps by gradients, through a differentiable copy of the file, and "
+    "compare; needs torch.",
 )
 @click.option(
     "--seed",

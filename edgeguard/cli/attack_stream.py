@@ -33,28 +33,30 @@ if TYPE_CHECKING:
     "--front-end",
     default="max30003",
     show_default=True,
-    help="What lies between the skin and the model: ideal, max30003, ads1292 or ad8233-12bit.",
+    help="Front end between the skin and the model: ideal, max30003, ads1292 or ad8233-12bit.",
 )
 @click.option(
     "--craft",
     "ways",
     default="window,electrode",
     show_default=True,
-    help="Any of window, window-eot, electrode-aligned, electrode, with commas: on the model's samples or through the "
-    "front end, for windows one after another or for any phase; the others are held against the first.",
+    help="Ways to make the perturbation, with commas: on the model's samples, for windows one after another (window) "
+    "or of any phase (window-eot); through the front end, likewise (electrode-aligned, electrode). The others are "
+    "compared with the first.",
 )
 @click.option(
     "--source",
     default="twin",
     metavar="RUN|FILE|twin",
     show_default=True,
-    help="Whose gradient crafts: the file's own through its twin, or that of a run or another file.",
+    help="Gradient that makes the perturbation: of the file's own differentiable copy (twin), or of a run or another "
+    "file.",
 )
 @click.option(
     "--stream",
     type=click.Path(path_type=Path),
     metavar="STREAM.onnx",
-    help="Judge on this streaming form of the file, at its hop [default: the file itself, every hop].",
+    help="Streaming form of the file to judge on, at its own hop [default: the file itself, every hop].",
 )
 @data_options
 @adapter_options
@@ -64,7 +66,8 @@ if TYPE_CHECKING:
     type=OneOf("test", "all"),
     default="test",
     show_default=True,
-    help="test: records that the file's network was not trained or chosen on, as far as that is known.",
+    help="Records to attack: test, those that the network was not trained or chosen on, as far as that is known; or "
+    "all.",
 )
 @click.option(
     "--records", type=int, default=8, show_default=True, help="Number of records to attack, at most, drawn by class."
@@ -74,9 +77,9 @@ if TYPE_CHECKING:
     type=float,
     default=60.0,
     show_default=True,
-    help="Seconds of each record; shorter records are left out.",
+    help="Length of each record, seconds; shorter records are left out.",
 )
-@click.option("--hop", type=float, default=1.0, show_default=True, help="Seconds between decisions.")
+@click.option("--hop", type=float, default=1.0, show_default=True, help="Seconds between two decisions.")
 @click.option(
     "--eps", type=float, default=10.0, show_default=True, help="Largest perturbation, microvolts at the skin."
 )

@@ -43,7 +43,11 @@ from edgeguard.errors import InputError
     metavar="export,robustness",
     help="Verdicts that the exit code depends on [default: export where there is a float form, else robustness].",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Judge at most this many records, stratified.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Number of records to judge at most, drawn by class [default: 512; --quick 192; --full all].",
+)
 @click.option(
     "--seed",
     type=click.IntRange(min=0),

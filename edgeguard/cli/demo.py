@@ -30,7 +30,11 @@ from edgeguard.report.rate_text import rate_text
     help="Number of synthetic records; a tenth is the test part.",
 )
 @click.option(
-    "--epochs", type=click.IntRange(min=1), default=10, show_default=True, help="Epochs of every training stage."
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Number of epochs of every training stage.",
 )
 @click.option(
     "--samples",
@@ -44,7 +48,7 @@ from edgeguard.report.rate_text import rate_text
     type=click.IntRange(min=1),
     default=1000,
     show_default=True,
-    help="Number of labels that it asks for each record.",
+    help="Number of labels that the black-box attack asks for each record.",
 )
 @json_option
 def command(out: Path, as_json: bool, **options: int) -> None:

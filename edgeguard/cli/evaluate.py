@@ -37,25 +37,34 @@ from edgeguard.cli.sections import sectioned
 @click.argument("model", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
 @data_options
 @adapter_options
-@click.option("--split", "part", default="test", show_default=True, help="test, or all: also records seen in training.")
+@click.option(
+    "--split",
+    "part",
+    default="test",
+    show_default=True,
+    help="Records to judge: test, or all, also those seen in training.",
+)
 @click.option(
     "--attack",
     callback=registering("attack"),
-    help="Any of clean, pgd, sap, cw-smooth, square, and MODULE:NAME of an attack of your own, whose code then runs; "
-    "with commas [default: clean,pgd,sap; strict: square too; --full: all].",
+    help="Attacks, with commas: clean (none), pgd, sap, cw-smooth, square, and MODULE:NAME of an attack of your own, "
+    "whose code then runs [default: clean,pgd,sap; strict: square too; --full: all].",
 )
 @click.option(
     "--profile",
-    help="paper (as published), strict (fixed, worst case) or full (longer, slow) [default: strict for a file, "
-    "paper for a run and where one of the paper profile's options is given].",
+    help="Attack settings: paper (as published), strict (fixed, worst case) or full (longer, slow) [default: "
+    "strict for a file, paper for a run and where one of the paper profile's options is given].",
 )
 @click.option("--full", is_flag=True, help="Use --profile full.")
 @click.option(
     "--gradient",
-    help="What crafts on a file: any of twin, twin-pure, parent, mean, none, with commas "
-    "[default: twin; strict: twin,parent; full: all but none].",
+    help="Gradients that attack a file, with commas: twin, twin-pure (of its differentiable copy, without or with "
+    "gradients through saturated codes), parent (of the run it was exported from), mean (of twin and parent), none "
+    "(of the rounded network itself) [default: twin; strict: twin,parent; full: all but none].",
 )
-@click.option("--loss", help="Any of ce, margin, dlr, rescaled, with commas (paper profile) [default: ce].")
+@click.option(
+    "--loss", help="Losses of the attacks, with commas: ce, margin, dlr, rescaled (paper profile) [default: ce]."
+)
 @click.option("--eps", type=float, default=10.0, show_default=True, help="Largest perturbation, microvolts.")
 @click.option("--alpha", type=float, help="Length of a step, microvolts (paper profile) [default: 1].")
 @click.option("--steps", type=int, help="Number of steps before smoothing (paper profile) [default: 20].")
@@ -70,36 +79,40 @@ from edgeguard.cli.sections import sectioned
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
-    help="Run or file that crafts (situation I) [default: the model itself, II].",
+    help="Run or file whose gradient makes the adversarial records, as in a transfer attack [default: the model "
+    "itself].",
 )
 @click.option(
     "--compare",
     metavar="OTHER",
     type=click.Path(path_type=Path),
-    help="Run or file to hold the model against: whatever crafts on either attacks both, and both are judged record "
-    "by record on what neither has seen in training, as far as that is known.",
+    help="Run or file to compare the model with, record by record: attacks made on either are tried on both, on "
+    "records that neither has seen in training, as far as that is known.",
 )
 @click.option(
     "--margin",
     type=float,
     metavar="POINTS",
-    help="Exit with 1 unless the model survives: its worst case is not inferior to --compare's by more than this. "
-    "Without it the verdict, at 2, is only printed.",
+    help="Largest accepted loss of worst-case accuracy against --compare, in points; exit code 1 unless the model "
+    "survives it [default: the verdict at 2 is printed, and the exit code does not depend on it].",
 )
 @click.option(
     "--hunt",
     metavar="FILE.npz",
     type=click.Path(path_type=Path),
-    help="Also hunt, with --compare, for records within eps that one gets right and the other wrong; kept here.",
+    help="File to keep records in that, within eps, only one of the model and --compare classifies correctly; they "
+    "are searched for.",
 )
 @click.option(
     "--checks/--no-checks",
     default=True,
     show_default=True,
-    help="Look, on up to 64 records, whether the model only looks robust because its gradient is masked. Of situation "
-    "II; a tripped check is told and leaves the exit code as it is.",
+    help="Check, on up to 64 records, whether the model only looks robust because its gradient is masked; not with "
+    "--source. A failed check is reported and does not change the exit code.",
 )
-@click.option("--limit", "--samples", "limit", type=int, help="Judge at most this many records, stratified.")
+@click.option(
+    "--limit", "--samples", "limit", type=int, help="Number of records to judge at most, drawn by class [default: all]."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random starts and of --limit.")
 @model_options
 @json_option

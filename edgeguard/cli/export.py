@@ -18,19 +18,28 @@ from edgeguard.cli.sections import sectioned
         {
             "Files to make": ("int8", "streaming", "hop", "close", "out"),
             "Quantisation": ("calibration", "calibration_windows", "input_bits", "input_step", "portable", "exclude"),
-            "Facts that FILE.onnx does not say": ("classes", "sampling_rate", "window", "unit", "threshold"),
+            "Facts that RUN or FILE.onnx does not say": (
+                "classes",
+                "sampling_rate",
+                "window",
+                "unit",
+                "threshold",
+                "arch",
+            ),
         }
     ),
 )
 @click.argument("run", required=False, metavar="[RUN|FILE.onnx]", type=click.Path(path_type=Path))
-@click.option("--int8", is_flag=True, help="Also the quantised file; of FILE.onnx calibrated on --data.")
-@click.option("--streaming", is_flag=True, help="Also a file that takes one hop at a time, of the last file made.")
+@click.option("--int8", is_flag=True, help="Also make the quantised file; that of FILE.onnx is calibrated on --data.")
+@click.option(
+    "--streaming", is_flag=True, help="Also make a file that takes one hop at a time, from the last file made."
+)
 @click.option(
     "--hop",
     type=float,
     metavar="SECONDS",
-    help="Samples between two decisions of the streaming file, in seconds; a multiple of the network's stride "
-    "[default: the multiple nearest to 1 s].",
+    help="Time between two decisions of the streaming file; a multiple of the network's stride [default: the multiple "
+    "nearest to 1 s].",
 )
 @click.option(
     "--close",
@@ -51,8 +60,9 @@ from edgeguard.cli.sections import sectioned
 @click.option(
     "--calibration",
     metavar="METHOD",
-    help="auto (ranks several on validation records, clean and attacked), minmax, percentile:99.99 or entropy "
-    "[default: auto; percentile:99.99 for networks above 100 million multiply-accumulates a window].",
+    help="How ranges of values are found: auto (ranks several on validation records, clean and attacked), minmax, "
+    "percentile:99.99 or entropy [default: auto; percentile:99.99 for networks above 100 million multiply-accumulates "
+    "a window].",
 )
 @click.option(
     "--calibration-windows", type=int, default=200, show_default=True, help="Number of records to calibrate on."
@@ -67,11 +77,11 @@ from edgeguard.cli.sections import sectioned
 @click.option(
     "--input-step",
     type=float,
-    help="Step of the input's codes, microvolts [default: 31.25, with auto also 15.625; of FILE.onnx what holds "
-    "99.99 % of the records' samples, with auto also finer ones; 16 bits: 1].",
+    help="Step of the input's codes, microvolts [default: 31.25, with auto also 15.625; of FILE.onnx what holds 99.99 "
+    "% of the records' samples, with auto also finer ones; 16 bits: 1].",
 )
 @click.option("--portable", is_flag=True, help="Weights of 7 bits, safe on processors whose 8-bit products saturate.")
-@click.option("--exclude", multiple=True, metavar="NODE", help="Leave this node in float; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="NODE", help="Node to leave in float; may be given more than once.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the files [default: that of RUN or FILE.onnx]."
 )

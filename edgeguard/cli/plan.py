@@ -27,7 +27,12 @@ from edgeguard.cli.output import emit, json_option
     help="Probability that the verdict is reached.",
 )
 @click.option(
-    "--loss", type=float, default=0.0, show_default=True, metavar="POINTS", help="Accuracy that the export costs."
+    "--loss",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="POINTS",
+    help="Expected loss of accuracy by the export, points.",
 )
 @click.option("--records", type=int, metavar="N", help="Number of records, to ask what so many can tell.")
 @json_option

@@ -43,7 +43,7 @@ _SWEPT = 384
     help="edge-s, edge-m, cnn13, or MODULE:FACTORY, whose code then runs.",
 )
 @click.option("--preset", default="fast", show_default=True, help="Preset of the networks: fast, full, lite or paper.")
-@click.option("--epochs", type=int, help="Epochs of every stage [default: the preset's].")
+@click.option("--epochs", type=int, help="Number of epochs of every stage [default: the preset's].")
 @click.option(
     "--seeds", type=int, default=1, show_default=True, help="Number of networks of each defence: seeds 0, 1, ..."
 )

@@ -36,7 +36,7 @@ from edgeguard.report.rate_text import rate_text
 @adapter_options
 @click.option("--records", type=int, default=8, show_default=True, help="Number of recordings of --data to play.")
 @click.option("--join", is_flag=True, help="Play all recordings as one stream, so that short ones fill a window too.")
-@click.option("--hop", type=float, help="Seconds between decisions [default: 1, or what a streaming file has].")
+@click.option("--hop", type=float, help="Seconds between two decisions [default: 1, or what a streaming file has].")
 @click.option(
     "--chunk",
     type=int,
@@ -45,19 +45,20 @@ from edgeguard.report.rate_text import rate_text
     help="Number of samples at which the sensor's FIFO wakes the processor.",
 )
 @click.option("--fifo-depth", type=int, default=32, show_default=True, help="Number of samples that the FIFO holds.")
-@click.option("--deadline-ms", type=float, help="Time allowed to a decision [default: the hop].")
+@click.option("--deadline-ms", type=float, help="Time allowed to a decision, milliseconds [default: the hop].")
 @click.option(
     "--busy-ms",
     type=float,
     default=0.0,
     show_default=True,
-    help="Signal time during which one inference blocks the FIFO.",
+    help="Signal time during which one inference blocks the FIFO, milliseconds.",
 )
 @click.option("--realtime", is_flag=True, help="Play at the pace of the signal; slow inference then blocks the FIFO.")
 @click.option(
     "--front-end",
     metavar="NAME",
-    help="Take the recordings as voltages at the electrode: ideal, max30003, ads1292 or ad8233-12bit.",
+    help="Front end that digitises the recordings, taken as voltages at the electrode: ideal, max30003, ads1292 or "
+    "ad8233-12bit [default: none, the model gets the recordings as they are].",
 )
 @click.option(
     "--fault",
@@ -71,20 +72,31 @@ from edgeguard.report.rate_text import rate_text
     "--annotations",
     type=click.Path(path_type=Path),
     metavar="FILE.atr",
-    help="WFDB rhythms of --record, to score episodes by; a day: has its own, joined recordings have their labels.",
+    help="WFDB rhythm annotations of --record, to score episodes by; a day: has its own, joined recordings have their "
+    "labels.",
 )
-@click.option("--watch", help="Classes whose episodes are announced: A,O [default: A, where the model has it].")
-@click.option("--enter", type=float, help="Probability from which a hop votes for a class.")
-@click.option("--leave", type=float, help="Probability below which a hop votes against it.")
-@click.option("--votes", metavar="K/N", help="How many of the latest hops must agree.")
+@click.option("--watch", help="Classes whose episodes are announced, such as A,O [default: A, where the model has it].")
+@click.option("--enter", type=float, help="Probability from which a hop votes for a class [default: 0.6].")
+@click.option("--leave", type=float, help="Probability below which a hop votes against it [default: 0.4].")
+@click.option("--votes", metavar="K/N", help="Number of the latest N hops that must agree [default: 25/30].")
 @click.option(
-    "--min-duration", type=float, metavar="SECONDS", help="Seconds that an episode lasts before it is announced."
+    "--min-duration",
+    type=float,
+    metavar="SECONDS",
+    help="Time that an episode lasts before it is announced [default: 60].",
 )
 @click.option(
-    "--refractory", type=float, metavar="SECONDS", help="Seconds between two announcements of a class, at least."
+    "--refractory",
+    type=float,
+    metavar="SECONDS",
+    help="Time between two announcements of a class, at least [default: 60].",
 )
-@click.option("--state", type=click.Path(path_type=Path), help="File to go on from, if it is there, and to end in.")
-@click.option("--live", is_flag=True, help="Show signal, state and bill in the terminal.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    help="File that the watch's state is restored from, if it exists, and saved to in the end.",
+)
+@click.option("--live", is_flag=True, help="Show signal, state and resource estimate in the terminal.")
 @click.option("--bill", "billed", is_flag=True, help="Estimate flash, memory, time and energy on microcontrollers.")
 @click.option("--rate", type=float, metavar="HZ", help="Sampling rate of the samples of --record -.")
 @click.option(

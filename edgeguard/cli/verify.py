@@ -66,7 +66,7 @@ def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     With the certificate of an audit: that it was not changed, is of this file, and that all in it can be repeated,
     whatever its verdict.
 
-    Exit code 0: every rung that applies, every record, or every claim holds. 1: one fails. 2: bad input.
+    Exit code 0: every check that applies, every record, or every claim holds. 1: one fails. 2: bad input.
     """
     from edgeguard.evaluation.run_verification import verify_model
 

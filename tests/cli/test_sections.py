@@ -10,6 +10,8 @@ import pytest
 from edgeguard.cli import COMMANDS
 from edgeguard.cli.sections import OTHER, SHARED, sectioned
 from edgeguard.defenses.config import PRESETS, TrainConfig
+from edgeguard.evaluation.audit.sizes import SIZES
+from edgeguard.firmware_sim.decisions import DecisionRules
 
 MANY = 12
 
@@ -64,6 +66,25 @@ def test_train_shows_the_default_of_every_preset(field: str):
     told = dict(one.split(" ", 1) for one in others)
     for preset, settings in PRESETS.items():
         assert told.get(preset, shown(base)) == shown(settings.get(field, getattr(TrainConfig, field))), preset
+
+
+def told(name: str, option: str) -> str:
+    """What the help of an option says of its default."""
+    (found,) = [one for one in command(name).params if one.name == option]
+    assert isinstance(found, click.Option) and found.help
+    return found.help.partition("[default: ")[2].rstrip("].")
+
+
+def test_simulate_shows_the_default_rules_of_an_episode():
+    rules = DecisionRules()
+    for option in ("enter", "leave", "min_duration", "refractory"):
+        assert told("simulate", option) == shown(getattr(rules, option))
+    assert told("simulate", "votes") == f"{rules.votes}/{rules.of}"
+
+
+def test_audit_shows_how_many_records_each_size_judges():
+    assert SIZES["full"].records is None
+    assert told("audit", "limit") == f"{SIZES['default'].records}; --quick {SIZES['quick'].records}; --full all"
 
 
 def test_what_no_heading_names_is_listed_last():

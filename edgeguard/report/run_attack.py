@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +226,7 @@ def _against_white_box(campaign: Campaign) -> dict[str, Any]:
 
     with _bar("white box", len(campaign.traces), "record") as bar:
         compared = against_white_box(campaign, progress=bar.update)
-    return {**compared, "check": asdict(compared["check"])}
+    return {**compared, "check": to_json(compared["check"])}
 
 
 def _transferred(campaign: Campaign, others: list[OnnxModel]) -> list[dict[str, Any]]:

@@ -95,7 +95,7 @@ def test_the_json_object_is_that_of_the_contract(edgeguard: Call, own_run: Path,
         assert contract <= set(attack)
         assert set(attack["accuracy"]) == set(attack["f1"]) == {"value", "low", "high", "n"}
         assert np.sum(attack["confusion"]) == attack["accuracy"]["n"] == report["n"]
-    assert set(report["worst_case"]) == {"accuracy", "f1"}
+    assert set(report["worst_case"]) == {"accuracy", "f1", "f1_nao", "classes"}
     assert report["worst_case"]["accuracy"]["value"] <= min(a["accuracy"]["value"] for a in report["attacks"])
 
 

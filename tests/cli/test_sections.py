@@ -35,7 +35,7 @@ def test_many_options_stand_under_headings(name: str):
     text = page(of, name)
     assert OTHER not in text and text.count(":\n") >= 3
     for option in options:
-        assert len(re.findall(rf"\n  (?:-\w, )?{option.opts[-1]}\b(?!-)", text)) == 1, option.name
+        assert len(re.findall(rf"\n  (?:-\w, )?{option.opts[0]}\b(?!-)", text)) == 1, option.name
     headings = type(of).sections  # type: ignore[attr-defined]
     shared = {one for names in SHARED.values() for one in names}
     assert {one for names in headings.values() for one in names} <= shared | {option.name for option in of.params}

@@ -84,7 +84,7 @@ def test_the_strict_profile_has_a_table_of_its_own() -> None:
         row["paper"] = None
     table["beyond_paper"] = {"none": 0.031, "adt": -0.004}
     sheet = strict_sheet(table)
-    assert not any("paper" in name for name in sheet.header) and "all eight attacks" in sheet.about[0]
+    assert not any("paper" in name for name in sheet.header) and "right only under all of them" in sheet.about[0]
     assert "`none` +3.1, `adt` -0.4" in sheet.after[-1]
 
 

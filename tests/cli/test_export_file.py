@@ -132,7 +132,7 @@ def test_a_stream_of_a_network_that_pads_is_asked_for(
         (["--int8", "--data", "synthetic:4", *FACTS, "--input-step", "0"], "above 0 microvolts needed"),
         (
             ["--int8", "--data", "synthetic:8", *FACTS, *QUICK, "--exclude", "Conv_9"],
-            "no such node; the graph has Add_",
+            "no such node; choose Add_",
         ),
     ],
 )

@@ -176,7 +176,7 @@ def test_what_keeps_a_node_in_float_changes_no_value(graph: ModelProto, ranges: 
 
 
 def test_a_node_that_is_not_there_cannot_be_excluded(graph: ModelProto, ranges: Ranges):
-    with pytest.raises(InputError, match="--exclude Conv_99: no such node; the graph has Add_"):
+    with pytest.raises(InputError, match="--exclude Conv_99: no such node; choose Add_"):
         quantize(graph, ranges, exclude=["Conv_99"])
 
 

@@ -37,7 +37,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def first(out: Path) -> dict[str, Any]:
     """The report of a first, small demo, none of which this process trains or judges itself."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("defenses.train.fit", "evaluation.evaluate.craft"):
+        for name in ("defenses.train.fit", "evaluation.adversarial.craft"):
             patch.setattr(f"edgeguard.{name}", lambda *_, **__: pytest.fail("computed in the first process"))
         done = demo(out, "--json")
     assert done.exit_code in (0, 1), done.output

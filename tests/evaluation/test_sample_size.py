@@ -71,7 +71,8 @@ def test_the_number_has_its_power(truth: tuple[float, float], room: float, power
     assert records is not None
     reached = reached_power(records, discordant, margin, loss=loss)
     assert power <= reached
-    if loss >= 0 and records > 300:
+    # Where a discordant record or two are expected, one more is a step of over .1 in power.
+    if loss >= 0 and records > 300 and records * discordant > 3:
         assert reached < power + 0.1
 
 

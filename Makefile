@@ -13,7 +13,7 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-# Every kind of file that torch exports, in every command: half an hour on two cores.
+# Every kind of file that torch exports, in every command: some five minutes on two cores.
 matrix: $(READY)
 	OMP_NUM_THREADS=1 EDGEGUARD_SLOW=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow tests
 
